@@ -1,0 +1,67 @@
+# `make test` sets everything up and checks everything; `make demo` plays the leaderboard.
+# Needs python3 (3.11 or later) and make, nothing else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Seconds of each soak test.
+SECONDS ?= 60
+# What `make pytest` runs, for example `make pytest ARGS="tests/house -k embedded"`.
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types layers docs bench soak format pytest clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: $(VENV)/.demo ## Play the leaderboard on an embedded server, or on RAPYER_URL
+	@$(BIN)/python examples/game_leaderboard.py
+
+test: lint types layers ## Every check; pytest's summary is the last line
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy --strict and pyright
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+layers: $(VENV)/.dev ## The direction of imports
+	@$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## The documentation, strictly, into site/
+	@$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.dev ## Ratios against hand-written redis-py
+	@$(BIN)/python bench/run.py $(ARGS)
+
+soak: $(VENV)/.dev ## The tests of tests/soak, SECONDS each
+	@RAPYER_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/soak --timeout=0 $(ARGS)
+
+format: $(VENV)/.dev ## Write the files as `make lint` wants them
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+pytest: $(VENV)/.dev ## pytest alone, with ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+
+clean: ## Remove everything that can be made again
+	rm -rf $(VENV) build site dist *.egg-info codecs/*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp for each set of packages, so that nothing is installed again until the metadata changes.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install -q -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $(VENV)/.demo $@
