@@ -1,0 +1,1 @@
+"""What the tests share: servers, a faulty network, fixtures. No tests here."""
