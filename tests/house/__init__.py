@@ -1,0 +1,1 @@
+"""Tests of the house itself: packaging, layers, documentation, the embedded server, the test tools."""
