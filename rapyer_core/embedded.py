@@ -1,11 +1,11 @@
 """The embedded server: starts a Valkey or Redis binary of this machine that ends with this process.
 
-Here: finding the binary, starting and stopping it, `embedded://` addresses. Not here: talking to it beyond the
-first PING (that is `transports`); nothing but the standard library is imported.
+Here: finding the binary, starting and stopping it, `embedded://` addresses. Not here: talking to it beyond
+the first PING (that is `transports`); nothing but the standard library is imported.
 
 The server listens on a Unix socket in a private folder and on no port. Its parent is a few lines of `/bin/sh`
-that wait on a pipe whose other end only this process holds: however this process ends, `kill -9` included, the
-pipe closes, and the shell ends the server and removes the folder.
+that wait on a pipe whose other end only this process holds: however this process ends, `kill -9` included,
+the pipe closes, and the shell ends the server and removes the folder.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ class EmbeddedServer:
     `binary`: the program, by default the one that `find_server` finds.
     `options`: further server settings by name, as in its configuration file.
 
-    Starting again after a stop is allowed; starting or stopping twice does nothing. A forked child may use the
-    server's `url`, but does not keep the server alive and cannot stop it.
+    Starting again after a stop is allowed; starting or stopping twice does nothing. A forked child may use
+    the server's `url`, but does not keep the server alive and cannot stop it.
     """
 
     def __init__(

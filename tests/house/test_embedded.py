@@ -1,4 +1,4 @@
-"""The embedded server: private, portless, and gone within a second however the process that started it ends."""
+"""The embedded server: private, portless, gone within a second however the process that started it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import does: nothing but define. The direction of imports is checked by import-linter (`make layers`)."""
+"""What an import does: nothing but define. The direction of imports is the business of `make layers`."""
 
 from __future__ import annotations
 

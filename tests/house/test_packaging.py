@@ -1,4 +1,4 @@
-"""One distribution with two packages, from two roots: as a wheel in an empty environment, and installed editable."""
+"""One distribution, two packages from two roots: a wheel in an empty environment, the editable install."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of what is in the tree. Built from a copy: a build leaves files behind, and finds those of others."""
+    """A wheel of what is in the tree, built from a copy: a build leaves files behind, and finds old ones."""
     copy, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         source = ROOT / name

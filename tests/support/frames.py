@@ -21,7 +21,7 @@ def is_push(message: bytes) -> bool:
 
 
 def words(request: bytes) -> tuple[bytes, ...]:
-    """The words of one request as clients send them (`*2 $3 GET $1 k`); inline requests are split at spaces."""
+    """The words of one request as clients send them (`*2 $3 GET $1 k`); an inline one is split at spaces."""
     if not request.startswith(b"*"):
         return tuple(request.split())
     found, position = [], request.index(b"\r\n") + 2

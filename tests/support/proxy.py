@@ -8,8 +8,8 @@ request and each reply ends, so a fault hits exactly the request it was meant fo
         ...                                       # use proxy.url
         assert fault.hits == 1
 
-A fault matches requests by their words (`b"EXEC"`, or several: `b"HSET", b"Player:alice"`), in any case for the
-first, and hits the first match after it was set, or the `nth`, once, or `times` times in a row.
+A fault matches requests by their words (`b"EXEC"`, or several: `b"HSET", b"Player:alice"`), the first of them
+in any case, and hits the first match after it was set, or the `nth`, once, or `times` times in a row.
 """
 
 from __future__ import annotations
