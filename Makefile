@@ -9,6 +9,9 @@ SECONDS ?= 60
 # What `make pytest` runs, for example `make pytest ARGS="tests/house -k embedded"`.
 ARGS   ?=
 
+# An advertisement that would be the loudest part of the output.
+export NO_MKDOCS_2_WARNING := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types layers docs bench soak format pytest clean
 
@@ -26,7 +29,7 @@ lint: $(VENV)/.dev ## Style
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev ## mypy --strict and pyright
-	@$(BIN)/mypy
+	@$(BIN)/mypy rapyer_core codecs/rapyer_codecs tests $(wildcard examples bench)
 	@$(BIN)/pyright
 
 layers: $(VENV)/.dev ## The direction of imports
