@@ -1,0 +1,212 @@
+"""What the engine knows of a class: its fields with hints and defaults, and how an instance is made.
+
+One reader for each family (dataclass, attrs, NamedTuple, TypedDict). No stored forms here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+import attrs
+import typing_extensions
+
+from . import hints
+from .errors import UnsupportedType
+
+__all__ = ["ClassPlan", "FieldPlan", "is_record_class", "read_class"]
+
+Default = Callable[[], Any] | None
+UNRESOLVED: Any = object()
+"""In place of a hint whose names are not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlan:
+    """One field of a class. `default`: makes its default value, or None."""
+
+    name: str
+    hint: Any
+    default: Default = None
+    init: str | None = None
+    """The name of its __init__ parameter; None if __init__ does not take it."""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPlan:
+    """The fields of a class in order, and its construction.
+
+    `calls_init`: an instance is made by calling the class with the fields that have `init`, else by `__new__` and
+    setting. `puts_back`: every stored field is set again after that, because code of the user ran (`__post_init__`).
+    `subscript`: fields are items, not attributes (TypedDict). `immutable`: a tuple, with nothing to set.
+    """
+
+    cls: type
+    fields: tuple[FieldPlan, ...]
+    calls_init: bool = True
+    puts_back: bool = False
+    subscript: bool = False
+    immutable: bool = False
+
+    def get(self, value: Any, name: str) -> Any:
+        """A field of an instance."""
+        return value[name] if self.subscript else getattr(value, name)
+
+    def make(self, values: Mapping[str, Any]) -> Any:
+        """An instance with these field values; a field without one is left to the class."""
+        if self.subscript:
+            return dict(values)
+        if not self.calls_init:
+            made = self.cls.__new__(self.cls)
+            self._set(made, values)
+            return made
+        arguments = {f.init: values[f.name] for f in self.fields if f.init is not None and f.name in values}
+        made = self.cls(**arguments)
+        if not self.immutable:
+            late = {f.name for f in self.fields if self.puts_back or f.init is None}
+            self._set(made, {name: value for name, value in values.items() if name in late})
+        return made
+
+    def _set(self, made: Any, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            object.__setattr__(made, name, value)
+
+
+def is_record_class(cls: Any) -> bool:
+    """Whether a class has fields that the engine can read."""
+    if not isinstance(cls, type):
+        return False
+    return dataclasses.is_dataclass(cls) or attrs.has(cls) or _is_namedtuple(cls) or _is_typeddict(cls)
+
+
+def read_class(cls: type, arguments: tuple[Any, ...], names: Mapping[str, Any]) -> ClassPlan:
+    """The plan of a record class with type arguments. A hint that cannot be resolved yet is UNRESOLVED."""
+    resolved = _Hints(cls, arguments, names)
+    if dataclasses.is_dataclass(cls):
+        return _dataclass(cls, resolved)
+    if attrs.has(cls):
+        return _attrs(cls, resolved)
+    return _namedtuple(cls, resolved) if _is_namedtuple(cls) else _typeddict(cls, resolved)
+
+
+class _Hints:
+    """The hints of the fields of a class, each resolved by itself."""
+
+    def __init__(self, cls: type, arguments: tuple[Any, ...], names: Mapping[str, Any]) -> None:
+        self.cls = cls
+        self.names = names
+        self.annotations = hints.annotations_of(cls)
+        self.variables = hints.variables_of(cls, arguments)
+
+    def of(self, field: str, fallback: Any = Any) -> Any:
+        owner, annotation = self.annotations.get(field, (self.cls, fallback))
+        try:
+            hint = hints.resolve(self.cls, owner, annotation, self.names)
+        except NameError:
+            return UNRESOLVED
+        except TypeError as error:
+            raise UnsupportedType(
+                "the annotation is not a type",
+                model=self.cls.__name__,
+                path=field,
+                target=type(error).__name__,
+            ) from None
+        return hints.substitute(hint, self.variables)
+
+
+def _dataclass(cls: Any, resolved: _Hints) -> ClassPlan:
+    fields = tuple(
+        FieldPlan(f.name, resolved.of(f.name, f.type), _dataclass_default(cls, f), f.name if f.init else None)
+        for f in dataclasses.fields(cls)
+    )
+    every = [f for f in cls.__dataclass_fields__.values() if f._field_type.name != "_FIELD_CLASSVAR"]
+    init_only = [f for f in every if f._field_type.name == "_FIELD_INITVAR"]
+    parameters = [f.name for f in every if f.init]
+    open_init = any(f.default is MISSING and f.default_factory is MISSING for f in init_only)
+    return ClassPlan(
+        cls,
+        fields,
+        calls_init=not open_init and _is_generated(cls.__init__, parameters, "<string>"),
+        puts_back=hasattr(cls, "__post_init__"),
+    )
+
+
+def _dataclass_default(cls: type, field: dataclasses.Field[Any]) -> Default:
+    if field.default_factory is not MISSING:
+        return field.default_factory
+    if field.default is not MISSING:
+        value = field.default
+        return lambda: value
+    return None
+
+
+def _attrs(cls: Any, resolved: _Hints) -> ClassPlan:
+    fields = tuple(
+        FieldPlan(f.name, resolved.of(f.name, f.type or Any), _attrs_default(f), f.alias if f.init else None)
+        for f in attrs.fields(cls)
+    )
+    parameters = [f.init for f in fields if f.init is not None]
+    converted = any(f.converter is not None for f in attrs.fields(cls))
+    return ClassPlan(
+        cls,
+        fields,
+        calls_init=_is_generated(cls.__init__, parameters, "<attrs generated"),
+        puts_back=converted or hasattr(cls, "__attrs_post_init__"),
+    )
+
+
+def _attrs_default(field: Any) -> Default:
+    default = field.default
+    if default is attrs.NOTHING:
+        return None
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # typed as a function, is a class
+        # A factory that takes the instance needs the other fields: only __init__ can call it.
+        return None if default.takes_self else default.factory  # type: ignore[attr-defined]  # as above
+    return lambda: default
+
+
+def _is_generated(init: Any, parameters: list[str], origin: str) -> bool:
+    """Whether an __init__ was generated, by the file its code says it is from and by its parameters."""
+    code = getattr(init, "__code__", None)
+    if code is None:
+        return not parameters
+    taken = list(inspect.signature(init).parameters)[1:]
+    return code.co_filename.startswith(origin) and sorted(taken) == sorted(parameters)
+
+
+def _namedtuple(cls: Any, resolved: _Hints) -> ClassPlan:
+    defaults = cls._field_defaults
+    fields = tuple(
+        FieldPlan(name, resolved.of(name), _constant(defaults[name]) if name in defaults else None, name)
+        for name in cls._fields
+    )
+    return ClassPlan(cls, fields, immutable=True)
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def _typeddict(cls: Any, resolved: _Hints) -> ClassPlan:
+    fields = tuple(
+        FieldPlan(name, resolved.of(name), required=name in cls.__required_keys__) for name in _keys(cls)
+    )
+    return ClassPlan(cls, fields, subscript=True)
+
+
+def _keys(cls: Any) -> list[str]:
+    keys = cls.__required_keys__ | cls.__optional_keys__
+    return [name for name in cls.__annotations__ if name in keys]
+
+
+def _is_namedtuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults")
+
+
+def _is_typeddict(cls: type) -> bool:
+    return typing.is_typeddict(cls) or typing_extensions.is_typeddict(cls)

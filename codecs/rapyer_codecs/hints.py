@@ -1,0 +1,179 @@
+"""Type hints: resolving annotations, taking Annotated and aliases off, substituting type variables.
+
+Knows Python's typing and nothing of codecs. Everything is done with `include_extras=True`, because one string
+annotation in a class makes most tools drop every Annotated of that class.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import InitVar
+from typing import Annotated, Any, ClassVar, Final, Literal, NewType, TypeVar, Union
+
+import typing_extensions
+
+__all__ = [
+    "annotations_of",
+    "identity",
+    "is_class_variable",
+    "is_union",
+    "name_of",
+    "peel",
+    "resolve",
+    "substitute",
+    "variables_of",
+]
+
+_WRAPPERS = (
+    Final,
+    typing.Required,
+    typing.NotRequired,
+    typing_extensions.Required,
+    typing_extensions.NotRequired,
+    typing_extensions.ReadOnly,
+)
+Variables = Mapping[Any, Any]
+
+
+def resolve(cls: type, owner: type, annotation: Any, names: Mapping[str, Any]) -> Any:
+    """The hint of one annotation written in the body of `owner`, a base of `cls`. NameError if a name is not there yet.
+
+    A throwaway class carries the one annotation, so that a bad neighbour does not matter; names of the class body are
+    looked up last, because a field called `date` must not hide the type.
+    """
+    carrier = type(
+        owner.__name__, (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__}
+    )
+    module = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
+    outer = {**vars(owner), **names}
+    inner = {**module, owner.__name__: owner, cls.__name__: cls}
+    return typing.get_type_hints(carrier, outer, inner, include_extras=True)["it"]
+
+
+def annotations_of(cls: type) -> dict[str, tuple[type, Any]]:
+    """Field name -> (class whose body it is written in, annotation as written), bases first."""
+    found: dict[str, tuple[type, Any]] = {}
+    for owner in reversed(cls.__mro__):
+        for name, annotation in inspect.get_annotations(owner).items():
+            found[name] = (owner, annotation)
+    return found
+
+
+def variables_of(cls: type, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """What each type variable of a class and of its generic bases stands for."""
+    variables = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+    _bind_bases(cls, variables)
+    return variables
+
+
+def _bind_bases(cls: type, variables: dict[Any, Any]) -> None:
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = typing.get_origin(base)
+        if origin in (None, typing.Generic, typing.Protocol):
+            continue
+        bound = [substitute(argument, variables) for argument in typing.get_args(base)]
+        for parameter, argument in zip(getattr(origin, "__parameters__", ()), bound, strict=False):
+            if argument is not parameter:
+                variables.setdefault(parameter, argument)
+        _bind_bases(origin, variables)
+
+
+def substitute(hint: Any, variables: Variables) -> Any:
+    """The hint with type variables replaced."""
+    if not variables:
+        return hint
+    if isinstance(hint, TypeVar):
+        return variables.get(hint, hint)
+    arguments = typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    if not arguments or origin is Literal:
+        return hint
+    if origin is Annotated:
+        return Annotated[(substitute(arguments[0], variables), *hint.__metadata__)]
+    replaced = tuple(substitute(argument, variables) for argument in arguments)
+    if all(new is old for new, old in zip(replaced, arguments, strict=True)):
+        return hint
+    if origin is types.UnionType:
+        return Union[replaced]
+    return hint.copy_with(replaced) if hasattr(hint, "copy_with") else origin[replaced]
+
+
+def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The hint without Annotated, NewType, aliases, Final, Required and InitVar; and the metadata, outermost first."""
+    metadata: tuple[Any, ...] = ()
+    while True:
+        origin = typing.get_origin(hint)
+        if origin is Annotated:
+            metadata += hint.__metadata__
+            hint = hint.__origin__
+        elif origin in _WRAPPERS:
+            (hint,) = typing.get_args(hint)
+        elif isinstance(hint, NewType):
+            hint = hint.__supertype__
+        elif isinstance(hint, typing_extensions.TypeAliasType):
+            hint = hint.__value__
+        elif isinstance(origin, typing_extensions.TypeAliasType):
+            variables = dict(zip(origin.__type_params__, typing.get_args(hint), strict=False))
+            hint = substitute(origin.__value__, variables)
+        elif isinstance(hint, InitVar):
+            hint = hint.type
+        elif isinstance(hint, TypeVar):
+            hint = _of_variable(hint)
+        elif hint is Final:
+            return Any, metadata
+        elif hint is None:
+            return type(None), metadata
+        else:
+            return hint, metadata
+
+
+def _of_variable(variable: TypeVar) -> Any:
+    if variable.__constraints__:
+        return Union[variable.__constraints__]
+    return Any if variable.__bound__ is None else variable.__bound__
+
+
+def is_union(hint: Any) -> bool:
+    """Whether a peeled hint is a Union or Optional, in either spelling."""
+    return typing.get_origin(hint) in (Union, types.UnionType)
+
+
+def is_class_variable(annotation: Any) -> bool:
+    """Whether an annotation, possibly still a string, is a ClassVar."""
+    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+
+
+def identity(hint: Any) -> Any:
+    """A hashable that differs whenever stored forms may differ.
+
+    Hints themselves will not do as keys: `int | str == str | int`, and the order of a union is part of the form.
+    """
+    arguments = typing.get_args(hint)
+    if not arguments:
+        return hint
+    if typing.get_origin(hint) is Literal:
+        return (Literal, *((type(value), value) for value in arguments))
+    if typing.get_origin(hint) is Annotated:
+        return (Annotated, identity(hint.__origin__), *(_hashable(extra) for extra in hint.__metadata__))
+    return (typing.get_origin(hint), *(identity(argument) for argument in arguments))
+
+
+def _hashable(extra: Any) -> Any:
+    try:
+        hash(extra)
+    except TypeError:
+        return id(extra)
+    return extra
+
+
+def name_of(hint: Any) -> str:
+    """The short name of a type, for tags and messages."""
+    if hint is type(None):
+        return "None"
+    named = typing.get_origin(hint) or hint
+    given = vars(named).get("__rapyer_tag__") if isinstance(named, type) else None
+    return given or getattr(named, "__name__", None) or str(named)

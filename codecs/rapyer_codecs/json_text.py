@@ -1,0 +1,60 @@
+"""The JSON text of packed values: canonical, strict, bounded. What the trees mean is up to the shapes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from .errors import LimitExceeded
+from .limits import Limits
+
+__all__ = ["dump_json", "load_json"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(rb"[\[\]{}]")
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
+).encode
+
+
+def dump_json(tree: Any) -> bytes:
+    """The one text of a tree, as UTF-8."""
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", _encode(tree)).encode()
+
+
+def load_json(raw: bytes, limits: Limits) -> Any:
+    """The tree of a text. ValueError unless it is exactly what `dump_json` writes; LimitExceeded if nested too deeply."""
+    # Two levels of brackets can stand for one of nesting (a tag around a value), and keys hold packed texts.
+    if _depth(raw) > 2 * limits.depth + 2:
+        raise LimitExceeded(f"nested deeper than {limits.depth} levels")
+    tree = _decoder.decode(raw.decode())
+    if dump_json(tree) != raw:
+        raise ValueError("not canonical")
+    return tree
+
+
+def _depth(raw: bytes) -> int:
+    """The deepest nesting of brackets, at least; found before anything is parsed."""
+    if raw.count(b"[") + raw.count(b"{") < 2:
+        return 1
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        raise ValueError("the same key twice")
+    return tree
+
+
+def _constant(_: str) -> Any:
+    raise ValueError("not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)

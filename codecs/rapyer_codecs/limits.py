@@ -1,0 +1,23 @@
+"""Limits: how much of anything is accepted. Only numbers; each is enforced where its thing is made or read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on stored forms, the same for writing and reading."""
+
+    depth: int = 16
+    """Levels of nesting in recursive classes, packed values and Any."""
+    fields: int = 10_000
+    """Fields of one object; elements of one container."""
+    name: int = 1024
+    """Bytes of a field name."""
+    value: int = 8 * 1024 * 1024
+    """Bytes of a field value."""
+    digits: int = 100_000
+    """Decimal digits of an int."""

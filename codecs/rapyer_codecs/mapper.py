@@ -1,0 +1,168 @@
+"""Mapper: one class to flat fields and back, and everything asked about its stored form as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from . import changes
+from .changes import Diff
+from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
+from .paths import Steps
+from .shape import Fields
+from .slot import Slot
+from .stored import BAD, Stored
+from .types.records import PLAIN, RecordShape
+
+__all__ = ["FieldInfo", "Mapper"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """A field of a class. `stored`: its stored name; `former`: names under which older data may have it.
+
+    `metadata`: what its Annotated carries, outermost first.
+    """
+
+    name: str
+    stored: bytes
+    hint: Any
+    metadata: tuple[Any, ...]
+    has_default: bool
+    former: tuple[bytes, ...] = ()
+
+
+class Mapper(Generic[T]):
+    """The stored form of one class, under one registry. Made by `Registry.mapper`."""
+
+    def __init__(self, shape: RecordShape) -> None:
+        self.shape = shape
+        self.cls: type[T] = shape.cls
+        self.limits = shape.limits
+        self._slots: dict[Steps, Slot] = {}
+
+    def __repr__(self) -> str:
+        return f"<Mapper of {self.cls.__name__}>"
+
+    @cached_property
+    def root(self) -> Slot:
+        """The slot of the whole object."""
+        return Slot.root(self.shape)
+
+    @cached_property
+    def fields(self) -> tuple[FieldInfo, ...]:
+        """The fields of the class, in its order."""
+        plans = zip(self.shape.parts, self.shape.plan.fields, strict=True)
+        return tuple(
+            FieldInfo(p.name, p.segment, plan.hint, p.metadata, p.default is not None, p.former)
+            for p, plan in plans
+        )
+
+    def check(self) -> None:
+        """Raise UnsupportedType if a field, at any depth, has a type without a codec."""
+        self.shape.check(set())
+
+    # -- whole objects -----------------------------------------------------------------------------------------
+
+    def dump(self, obj: T) -> Fields:
+        """All fields of an object, in the order of the class. EncodeError names the path of what cannot be stored."""
+        out: Fields = {}
+        try:
+            self.shape.write(obj, b"", out)
+        except RapyerError as error:
+            raise self.root._located(error) from None
+        if len(out) > self.limits.fields:
+            raise LimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
+        longest = self.limits.name
+        if any(len(name) > longest for name in out):
+            raise LimitExceeded(f"a field name longer than {longest} bytes", model=self.cls.__name__)
+        return out
+
+    def load(self, fields: Mapping[bytes, bytes]) -> T:
+        """The object of these fields; those that the class does not know are ignored.
+
+        DecodeError has `path`, `target` and `raw` of the first bad field and all of them in `errors`.
+        """
+        if len(fields) > self.limits.fields + 1:
+            raise DecodeLimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
+        stored = Stored(fields)
+        value = self.shape.build(PLAIN, b"", stored)
+        if value is BAD:
+            raise self._all_bad(stored.errors)
+        loaded: T = value
+        return loaded
+
+    def _all_bad(self, errors: list[DecodeError]) -> DecodeError:
+        found = tuple(self.root._located(error) for error in errors)
+        first = found[0]
+        whole = type(first)(**{**vars(first), "errors": found})
+        return whole
+
+    def extras(self, fields: Mapping[bytes, bytes]) -> Fields:
+        """The stored fields that the class does not know."""
+        return {name: fields[name] for name in changes.unknown(self.shape, fields)}
+
+    def default_fields(self) -> Fields:
+        """The stored form of the defaults of all fields that have one."""
+        out: Fields = {}
+        for part in self.root._parts():
+            out.update(part.default_fields() or {})
+        return out
+
+    # -- places ------------------------------------------------------------------------------------------------
+
+    def slot(self, steps: Steps) -> Slot:
+        """The place at a path. PathError if the class has none, saying what there is."""
+        found = self._slots.get(steps)
+        if found is None:
+            found = self.root
+            for step in steps:
+                found = found.child(step)
+            if all(isinstance(step, str) for step in steps):
+                self._slots[steps] = found  # only these: there is no end of keys
+        return found
+
+    def parse(self, text: str) -> Steps:
+        """The path of a stored name: `stats.wins`, `squad.2.hp`, `metadata.a%2Eb`. PathError if there is no such place."""
+        slot = self.root
+        for segment in text.encode("utf-8", "surrogatepass").split(b"."):
+            try:
+                slot = slot.child(slot.shape.step(segment))
+            except RapyerError as error:
+                error.model, error.path = self.cls.__name__, text
+                raise error from None
+        return slot.steps
+
+    def static_slots(self) -> tuple[Slot, ...]:
+        """Every place reached by attributes alone, outer before inner, nested records and what is in them included."""
+        return self._static
+
+    @cached_property
+    def _static(self) -> tuple[Slot, ...]:
+        found: list[Slot] = []
+
+        def add(slot: Slot) -> None:
+            found.append(slot)
+            if isinstance(slot.shape, RecordShape) and not slot.shape.plan.subscript:
+                for part in slot._parts():
+                    add(part)
+
+        for part in self.root._parts():
+            add(part)
+        return tuple(found)
+
+    # -- changes -----------------------------------------------------------------------------------------------
+
+    def diff(self, before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> Diff:
+        """What to write so that an object loaded with the fields `before` has those of `after`, its dump of now."""
+        return changes.diff(self.shape, self._static, before, after)
+
+    def edit(
+        self, slot: Slot, current: Mapping[bytes, bytes], after: Mapping[bytes, bytes]
+    ) -> tuple[Fields, list[bytes]]:
+        """What to put and drop so that `slot` has the fields `after` (none: it is removed) in an object that has `current`."""
+        return changes.edit(self.shape, slot, current, after)

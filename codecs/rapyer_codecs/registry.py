@@ -1,0 +1,239 @@
+"""Registry: which shape a type has. A cattrs Converter does the dispatch; rules are registered here, families in `types/`.
+
+A rule is a predicate on hints and a factory of shapes; a later rule wins. A shape is what the converter's structure
+hook is for its hint, so that `registry.converter` is an ordinary Converter to everybody else.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar, overload
+
+import cattrs
+
+from .codec import Codec, Decode, Encode
+from .errors import UnsupportedType
+from .hints import identity, name_of, peel
+from .limits import Limits
+from .mapper import Mapper
+from .markers import PackedMarker
+from .shape import FOREIGN, Leaf, Shape
+from .types.packed import PackedLeaf
+from .types.records import RecordShape
+from .types.unions import AnyShape
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+Predicate: TypeAlias = Callable[[Any], bool]
+"""Whether a rule is for a hint (without Annotated and aliases)."""
+
+Factory: TypeAlias = Callable[[Any, "Registry"], Shape]
+"""The shape of a hint; asks the registry for the shapes of its parts."""
+
+
+class _Place(Generic[T]):
+    """A hint on its way through the converter.
+
+    cattrs hands the hook of a class to its subclasses too (an int's to a bool, a date's to a datetime). A _Place is no
+    class, so that only predicates see it, and they compare exactly. It is equal only to itself: `int | str` and
+    `str | int` are equal, and are not stored alike.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        self.hint = hint
+
+
+class Registry:
+    """A set of codecs. `child()` makes one that adds to it; a registration counts from then on, everywhere."""
+
+    def __init__(self, *, limits: Limits | None = None, parent: Registry | None = None) -> None:
+        """`limits`: of the parent unless given. `parent`: whose rules count where this registry has none of its own."""
+        self.limits = limits or (parent.limits if parent else Limits())
+        self._parent = parent
+        self._rules: list[tuple[Predicate, Factory]] = []
+        self._any: list[Any] = []
+        self._names: dict[type, Mapping[str, Any]] = {}
+        self._version = 0
+        self._compiled = -1
+        self._converter = cattrs.Converter()
+        self._shapes: dict[Hashable, Shape] = {}
+        self._mappers: dict[Hashable, Mapper[Any]] = {}
+
+    # -- registration ------------------------------------------------------------------------------------------
+
+    def factory(self, predicate: Predicate, factory: Factory) -> None:
+        """Add a rule: hints that the predicate accepts get the factory's shape."""
+        self._rules.append((predicate, factory))
+        self._version += 1
+
+    def leaf(self, cls: type, encode: Encode, decode: Decode, *, in_any: bool = True, **options: Any) -> None:
+        """Add a codec for exactly this class, whose functions check the type themselves.
+
+        `in_any`: values of it may stand in Any. `options`: of Leaf.
+        """
+        codec: Codec[Any] = Codec(encode, decode)
+        self.factory(lambda hint: hint is cls, lambda hint, r: Leaf(hint, codec, r.limits, **options))
+        if in_any:
+            self._any.append(cls)
+
+    def container(self, classes: tuple[type, ...], factory: Factory) -> None:
+        """Add a rule for these classes, bare or with parameters."""
+        self.factory(lambda hint: (typing.get_origin(hint) or hint) in classes, factory)
+
+    def in_any(self, *hints: Any) -> None:
+        """Let values of these types stand in Any."""
+        self._any.extend(hints)
+        self._version += 1
+
+    @overload
+    def register(
+        self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> None: ...
+
+    @overload
+    def register(
+        self, *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> Callable[[type[T]], type[T]]: ...
+
+    def register(self, cls: type[T] | None = None, *, encode: Encode, decode: Decode) -> Any:
+        """Store a type in one field. `encode`: T -> str or bytes, stored as it is; `decode`: bytes -> T.
+
+        `decode(encode(x)) == x` must hold. Values of subclasses are given to `encode` too, unless the subclass has a
+        codec of its own. Without a class: a decorator of one.
+        """
+        if cls is None:
+
+            def decorate(decorated: type[T]) -> type[T]:
+                self.register(decorated, encode=encode, decode=decode)
+                return decorated
+
+            return decorate
+        self.factory(lambda hint: hint is cls, lambda hint, r: r.shape_of_codec(hint, Codec(encode, decode)))
+        return None
+
+    def shape_of_codec(self, hint: Any, codec: Codec[Any]) -> Leaf:
+        """The leaf of a codec that somebody gave: its type is checked before the codec is asked."""
+        leaf = Leaf(hint, codec, self.limits)
+
+        def encode(value: Any) -> str | bytes:
+            if leaf.kin(value) is FOREIGN:
+                leaf.refuse(value)
+            return codec.encode(value)
+
+        if isinstance(typing.get_origin(hint) or hint, type):
+            leaf.codec = Codec(encode, codec.decode)
+        return leaf
+
+    def names(self, cls: type, names: Mapping[str, Any]) -> None:
+        """Give names in which the annotations of a class are looked up, besides its module's: a function's locals."""
+        self._names[cls] = names
+
+    def child(self, *, limits: Limits | None = None) -> Registry:
+        """A registry that starts with everything of this one; what is registered on it counts there only."""
+        return type(self)(limits=limits, parent=self)
+
+    # -- use ---------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Grows with every registration here or on a parent."""
+        return self._version + (self._parent.version if self._parent else 0)
+
+    @property
+    def converter(self) -> cattrs.Converter:
+        """The converter that dispatches, as of all registrations so far."""
+        if self._compiled != self.version:
+            self._compiled = self.version
+            self._shapes.clear()
+            self._mappers.clear()
+            self._converter = self._build()
+        return self._converter
+
+    def shape(self, hint: Any) -> Shape:
+        """The shape of a hint. UnsupportedType if nothing is registered for it."""
+        converter = self.converter
+        key = identity(hint)
+        found = self._shapes.get(key)
+        if found is None:
+            found = self._shapes[key] = self._dispatch(hint, converter)
+        return found
+
+    def codec(self, hint: Any) -> Leaf:
+        """The codec of a type that is stored in one field: `encode(value)` and `decode(raw)`."""
+        shape = self.shape(hint)
+        if not isinstance(shape, Leaf):
+            raise UnsupportedType(f"{shape.tag} is stored in several fields", target=shape.tag)
+        return shape
+
+    def mapper(self, cls: type[T]) -> Mapper[T]:
+        """The compiled mapper of a class; made again after a registration."""
+        converter = self.converter
+        found = self._mappers.get(cls)
+        if found is None:
+            shape = self._dispatch(cls, converter) if cls not in self._shapes else self._shapes[cls]
+            if not isinstance(shape, RecordShape):
+                raise UnsupportedType(f"{shape.tag} is not a class with fields", target=shape.tag)
+            self._shapes[cls] = shape
+            found = self._mappers[cls] = Mapper(shape)
+        return found
+
+    def check(self, cls: type) -> None:
+        """Raise UnsupportedType if a field of the class, at any depth, has a type without a codec.
+
+        Names that cannot be resolved yet are left for first use.
+        """
+        self.mapper(cls).check()
+
+    def any_shape(self) -> Shape:
+        """The shape of Any."""
+        return AnyShape(self)
+
+    def any_types(self) -> list[Any]:
+        """The types whose values may stand in Any, str first."""
+        return [*(self._parent.any_types() if self._parent else ()), *self._any]
+
+    def names_for(self, cls: type) -> Mapping[str, Any]:
+        """The names given for a class."""
+        inherited = self._parent.names_for(cls) if self._parent else {}
+        return {**inherited, **self._names.get(cls, {})}
+
+    # -- dispatch ----------------------------------------------------------------------------------------------
+
+    def _build(self) -> cattrs.Converter:
+        converter = cattrs.Converter(detailed_validation=False)
+        for predicate, factory in self._all_rules():
+            self._install(converter, predicate, factory)
+        return converter
+
+    def _all_rules(self) -> list[tuple[Predicate, Factory]]:
+        return [*(self._parent._all_rules() if self._parent else ()), *self._rules]
+
+    def _install(self, converter: cattrs.Converter, predicate: Predicate, factory: Factory) -> None:
+        converter.register_structure_hook_factory(
+            lambda place: isinstance(place, _Place) and predicate(place.hint),
+            lambda place: factory(place.hint, self),
+        )
+
+    def _dispatch(self, hint: Any, converter: cattrs.Converter) -> Shape:
+        peeled, metadata = peel(hint)
+        codec = next((extra for extra in metadata if isinstance(extra, Codec)), None)
+        if codec is not None:
+            return self.shape_of_codec(peeled, codec)
+        if any(isinstance(extra, PackedMarker) for extra in metadata):
+            return PackedLeaf(self.shape(peeled))
+        if peeled is not hint:
+            return self.shape(peeled)
+        try:
+            shape = converter.get_structure_hook(_Place(peeled), cache_result=False)
+        except cattrs.StructureHandlerNotFoundError:
+            shape = None
+        if isinstance(shape, Shape):
+            return shape
+        name = name_of(peeled) if typing.get_args(peeled) == () else str(peeled)
+        raise UnsupportedType(
+            f"no codec for {name}; register_codec adds one, Annotated[..., Codec(...)] does for one field",
+            target=name,
+        )

@@ -1,0 +1,362 @@
+"""Shape: what a place stores, given its type. The base class, and Leaf, the shape of one field.
+
+A shape writes and reads *stored fields* (a flat map of dotted names), *packed trees* (the JSON of a packed value) and
+*key texts*. The containers live in `types/`; a place in a class is a Slot; nothing here knows classes or registries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, TypeAlias
+
+from .codec import Codec, plain_type
+from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
+from .hints import name_of
+from .json_text import dump_json, load_json
+from .limits import Limits
+from .names import escape, join, unescape
+from .paths import Step
+from .stored import BAD, Stored
+
+__all__ = ["Child", "Key", "Leaf", "Shape"]
+
+Kind: TypeAlias = Literal["leaf", "record", "list", "dict", "set", "union", "tuple", "deque", "ordered"]
+"""`tuple`, `deque` and `ordered` are stored like `list`, `list` and `dict`, but have no operations on their entries."""
+
+Fields: TypeAlias = dict[bytes, bytes]
+Default: TypeAlias = Callable[[], Any] | None
+"""Makes the value of a place that is not stored; None if there is no such value."""
+
+EXACT, KIN, FOREIGN = 2, 1, 0
+
+
+@dataclass(frozen=True)
+class Child:
+    """A place directly below another one.
+
+    `former`: segments under which older data may be. `required`: always stored when the holder is.
+    """
+
+    segment: bytes
+    shape: Shape
+    metadata: tuple[Any, ...] = ()
+    default: Default = None
+    former: tuple[bytes, ...] = ()
+    required: bool = True
+
+    def place(self, holder: bytes, stored: Stored) -> bytes:
+        """The name it is stored at: its own, or a former one if only that is there."""
+        own = join(holder, self.segment)
+        if self.former and not self.shape.present(own, stored):
+            for segment in self.former:
+                if self.shape.present(join(holder, segment), stored):
+                    return join(holder, segment)
+        return own
+
+
+class Chosen(NamedTuple):
+    """One alternative of a stored value: its tag, its shape (None: nothing lies below), its part of the own text."""
+
+    tag: str
+    shape: Shape | None
+    own: bytes | None
+
+
+class Shape:
+    """What is stored in a place of one type. One instance for each hint; it holds no values."""
+
+    kind: ClassVar[Kind]
+    limits: Limits
+    type: Any
+    """The hint without Annotated and aliases."""
+
+    lists_elements: ClassVar[bool] = False
+    """Its elements are numbered: it changes as one unit."""
+    has_entries: ClassVar[bool] = False
+    """What lies directly below it comes and goes with the value."""
+
+    @property
+    def tag(self) -> str:
+        """The name of the type in the tags of unions."""
+        return name_of(self.type)
+
+    # -- which values are its own ------------------------------------------------------------------------------
+
+    def kin(self, value: Any) -> int:
+        """EXACT, KIN (a subclass or something accepted) or FOREIGN, from the type of the value alone."""
+        raise NotImplementedError
+
+    def rank(self, value: Any) -> int:
+        """As `kin`, with the contents of containers looked at."""
+        return self.kin(value)
+
+    # -- stored fields -----------------------------------------------------------------------------------------
+
+    def head(self, value: Any, name: bytes) -> bytes:
+        """The own text of a value. `name` is where it is, for errors."""
+        raise NotImplementedError
+
+    def body(self, value: Any, name: bytes, out: Fields) -> None:
+        """Add what lies below the own field."""
+
+    def write(self, value: Any, name: bytes, out: Fields) -> None:
+        """Add all fields of a value at `name`."""
+        out[name] = self.head(value, name)
+        self.body(value, name, out)
+
+    def build(self, head: bytes, name: bytes, stored: Stored, default: Default = None) -> Any:
+        """The value whose own text is `head`, or BAD."""
+        raise NotImplementedError
+
+    def read(self, name: bytes, stored: Stored, default: Default = None) -> Any:
+        """The value stored at `name`, else its default, else BAD."""
+        head = stored.get(name)
+        if head is not None:
+            return self.build(head, name, stored, default)
+        return default() if default is not None else stored.bad(name, self.tag, None, "is missing")
+
+    def present(self, name: bytes, stored: Stored) -> bool:
+        """Whether a value is stored at `name`."""
+        return name in stored.fields
+
+    # -- packed trees and key texts ----------------------------------------------------------------------------
+
+    def pack(self, value: Any, depth: int = 0) -> Any:
+        """The JSON tree of a value: None, bool, int, float, str, list, dict."""
+        raise NotImplementedError
+
+    def unpack(self, tree: Any, depth: int = 0) -> Any:
+        """The value of a JSON tree. ValueError if it is not one of a value."""
+        raise NotImplementedError
+
+    def key_text(self, value: Any) -> bytes:
+        """The text of a value as a dict key or set member, before escaping."""
+        return dump_json(self.pack(value))
+
+    def from_key_text(self, text: bytes) -> Any:
+        """The value of a key text. ValueError if it is not one."""
+        return self.unpack(load_json(text, self.limits))
+
+    # -- places ------------------------------------------------------------------------------------------------
+
+    def child(self, step: Step) -> Child:
+        """The place one step below. PathError if the type has none."""
+        raise PathError(f"{self.tag} has no parts")
+
+    def step(self, segment: bytes) -> Step:
+        """The step that a segment of a stored name stands for. PathError if the type has no such place."""
+        raise PathError(f"{self.tag} has no parts")
+
+    def below(self, segment: bytes, head: bytes | None) -> Shape | None:
+        """The shape at `segment` below a stored value whose own text is `head`; None where it stores nothing."""
+        return None
+
+    def chosen(self, head: bytes | None) -> Chosen:
+        """Which alternative a stored own text says: of a union, of a class with subclasses."""
+        return Chosen("", self, head)
+
+    # -- checks ------------------------------------------------------------------------------------------------
+
+    def inside(self) -> Iterable[Shape]:
+        """The shapes that this one is made of."""
+        return ()
+
+    def check(self, seen: set[Shape]) -> None:
+        """Raise UnsupportedType if a class in here has a field without a codec. `seen`: already checked."""
+        for shape in self.inside():
+            shape.check(seen)
+
+    # -- shared ------------------------------------------------------------------------------------------------
+
+    def refuse(self, value: Any, name: bytes = b"") -> NoReturn:
+        """Raise the EncodeError for a value of a wrong type."""
+        raise EncodeError(
+            f"cannot store {_article(plain_type(value).__name__)} as {self.tag}", field=name, target=self.tag
+        )
+
+    def deeper(self, depth: int) -> int:
+        """One level further down in a packed value."""
+        if depth >= self.limits.depth:
+            raise LimitExceeded(f"nested deeper than {self.limits.depth} levels", target=self.tag)
+        return depth + 1
+
+    def check_depth(self, name: bytes) -> None:
+        """Refuse to write below a name that is nested too deeply."""
+        if name.count(b".") > self.limits.depth:
+            raise LimitExceeded(f"nested deeper than {self.limits.depth} levels", field=name, target=self.tag)
+
+    def too_deep(self, name: bytes, stored: Stored) -> bool:
+        """Whether a name is nested too deeply to read on; noted as an error if so."""
+        if name.count(b".") <= self.limits.depth:
+            return False
+        stored.bad(
+            name, self.tag, None, f"nested deeper than {self.limits.depth} levels", DecodeLimitExceeded
+        )
+        return True
+
+    def check_count(self, count: int, name: bytes) -> None:
+        """Refuse to write a container of too many elements."""
+        if count > self.limits.fields:
+            raise LimitExceeded(f"more than {self.limits.fields} elements", field=name, target=self.tag)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+class Leaf(Shape):
+    """One field, through a codec. `natural`: the type whose JSON form a packed value has, instead of a string."""
+
+    kind = "leaf"
+
+    def __init__(
+        self,
+        type: Any,
+        codec: Codec[Any],
+        limits: Limits,
+        *,
+        natural: Literal["int", "float", "bool", "none"] | None = None,
+        tag: str | None = None,
+        kin: Callable[[Any], int] | None = None,
+    ) -> None:
+        self.type = type
+        self.codec = codec
+        self.limits = limits
+        self.natural = natural
+        self._tag = tag or name_of(type)
+        self._kin = kin
+
+    @property
+    def tag(self) -> str:
+        return self._tag
+
+    def kin(self, value: Any) -> int:
+        if self._kin is not None:
+            return self._kin(value)
+        cls = plain_type(value)
+        if cls is self.type:
+            return EXACT
+        return KIN if isinstance(self.type, type) and issubclass(cls, self.type) else FOREIGN
+
+    def encode(self, value: Any, name: bytes = b"") -> bytes:
+        """The text of a value. EncodeError if it is not one of the type."""
+        try:
+            text = self.codec.encode(value)
+            raw = text.encode() if isinstance(text, str) else bytes(text)
+        except RapyerError:
+            raise
+        except Exception:
+            raw = None  # refused below, outside of the handler, so that no context quotes the value
+        if raw is None:
+            self.refuse(value, name)
+        if len(raw) > self.limits.value:
+            raise LimitExceeded(f"longer than {self.limits.value} bytes", field=name, target=self.tag)
+        return raw
+
+    def decode(self, raw: bytes, name: bytes = b"") -> Any:
+        """The value of a text. DecodeError if it is not one of the type."""
+        if len(raw) > self.limits.value:
+            reason = f"longer than {self.limits.value} bytes"
+            raise DecodeLimitExceeded(reason, field=name, target=self.tag, raw=raw)
+        reason, kind = f"the stored text is not a {self.tag}", DecodeError
+        try:
+            return self.codec.decode(raw)
+        except LimitExceeded as error:
+            reason, kind = error.reason, DecodeLimitExceeded
+        except Exception:
+            pass  # raised below, outside of the handler, so that no context quotes the text
+        raise kind(reason, field=name, target=self.tag, raw=raw)
+
+    def head(self, value: Any, name: bytes) -> bytes:
+        return self.encode(value, name)
+
+    def build(self, head: bytes, name: bytes, stored: Stored, default: Default = None) -> Any:
+        try:
+            return self.decode(head, name)
+        except DecodeError as error:
+            stored.errors.append(error)
+            return BAD
+
+    def key_text(self, value: Any) -> bytes:
+        return self.encode(value)
+
+    def from_key_text(self, text: bytes) -> Any:
+        return self.decode(text)
+
+    def pack(self, value: Any, depth: int = 0) -> Any:
+        return _to_json(self.encode(value), self.natural)
+
+    def unpack(self, tree: Any, depth: int = 0) -> Any:
+        return self.decode(_from_json(tree, self.natural))
+
+
+JSON_DIGITS = 600
+"""Longer ints are strings in JSON: parsers refuse them, Python's own included."""
+
+
+def _to_json(text: bytes, natural: str | None) -> Any:
+    match natural:
+        case "none":
+            return None
+        case "bool":
+            return text == b"true"
+        case "int" if len(text) <= JSON_DIGITS:
+            return int(text)
+        case "float" if text not in _NOT_FINITE:
+            return float(text)
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _from_json(tree: Any, natural: str | None) -> bytes:
+    match tree:
+        case None if natural == "none":
+            return b"~"
+        case bool() if natural == "bool":
+            return b"true" if tree else b"false"
+        case int() if natural == "int" and not isinstance(tree, bool):
+            return b"%d" % tree
+        case float() if natural == "float":
+            return repr(tree).encode()
+        case str():
+            raw = tree.encode("utf-8", "surrogateescape")
+            is_natural = {
+                "none": True,
+                "bool": True,
+                "int": len(raw) <= JSON_DIGITS,
+                "float": raw not in _NOT_FINITE,
+            }
+            if not is_natural.get(natural or "", False) and raw.decode("utf-8", "surrogateescape") == tree:
+                return raw
+    raise ValueError("not the JSON of this type")
+
+
+_NOT_FINITE: Mapping[bytes, None] = dict.fromkeys((b"nan", b"inf", b"-inf"))
+
+
+class Key:
+    """How the keys of a dict or the members of a set become segments of names."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def encode(self, key: Any) -> bytes:
+        """The key text, before escaping. EncodeError if the key is not of the type."""
+        return self.shape.key_text(key)
+
+    def decode(self, text: bytes) -> Any:
+        """The key of a key text. ValueError if it is not one."""
+        return self.shape.from_key_text(text)
+
+    def segment(self, key: Any) -> bytes:
+        """The escaped key text, one segment of a stored name."""
+        segment = escape(self.shape.key_text(key))
+        if len(segment) > self.shape.limits.name:
+            raise LimitExceeded(f"a key longer than {self.shape.limits.name} bytes", target=self.shape.tag)
+        return segment
+
+    def of(self, segment: bytes) -> Any:
+        """The key of a segment. ValueError if it is not a canonical one."""
+        return self.shape.from_key_text(unescape(segment))

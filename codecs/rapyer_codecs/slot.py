@@ -1,0 +1,242 @@
+"""Slot: one place in a class, found by a path. Reads and writes that place alone; the whole object is the Mapper's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from .errors import DecodeError, EncodeError, LimitExceeded, MissingEntry, PathError, RapyerError
+from .names import join
+from .paths import Item, Step, Steps, render
+from .shape import Child, Default, Fields, Leaf, Shape
+from .stored import BAD, Stored
+from .types.mappings import DictShape
+from .types.records import RecordShape, part_default
+from .types.sets import SetShape
+from .types.unions import UnionShape
+
+__all__ = ["Slot"]
+
+E = TypeVar("E", bound=RapyerError)
+
+
+class Slot:
+    """One place in a class.
+
+    `steps`: the path. `name`: where it is stored. `shape`: what is stored there. `metadata`: the extras of its Annotated.
+    `parent`: the place that holds it, None for the object itself. `former`: full names under which older data may be.
+    """
+
+    __slots__ = ("child_of", "former", "metadata", "model", "name", "parent", "shape", "steps")
+
+    def __init__(
+        self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child
+    ) -> None:
+        self.model = model
+        self.shape = shape
+        self.steps = steps
+        self.name = name
+        self.parent = parent
+        self.child_of = child
+        self.metadata = child.metadata
+        holder = parent.name if parent is not None else b""
+        self.former = tuple(join(holder, segment) for segment in child.former)
+
+    @classmethod
+    def root(cls, shape: RecordShape) -> Slot:
+        """The place of a whole object."""
+        return cls(shape.cls.__name__, shape, (), b"", None, Child(b"", shape))
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.model}.{self.text}: {self.shape.tag}>"
+
+    @property
+    def text(self) -> str:
+        """The path for messages: `stats.wins`, `metadata["k"]`, `squad[2].hp`."""
+        return render(self.steps)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the place exists whenever the object does: no Optional, index or key on the way to it."""
+        if self.parent is None:
+            return True
+        return self.parent.sure and isinstance(self.parent.shape, RecordShape) and self.child_of.required
+
+    def child(self, step: Step) -> Slot:
+        """The place one step below. PathError if the type has none."""
+        try:
+            child = self.shape.child(step)
+        except RapyerError as error:
+            raise self._located(error, (*self.steps, step)) from None
+        return Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
+
+    def entry_name(self, entry: Any) -> bytes:
+        """The name at which a key, member or index of this dict, set or list is stored."""
+        try:
+            if isinstance(self.shape, (DictShape, SetShape)):
+                return join(self.name, self.shape.key.segment(entry))
+            return join(self.name, self.shape.child(Item(entry)).segment)
+        except RapyerError as error:
+            raise self._located(error) from None
+
+    def under(self, name: bytes) -> bool:
+        """Whether a name is this place's or lies below it."""
+        return name == self.name or name.startswith(self.name + b".") or not self.name
+
+    # -- stored fields -----------------------------------------------------------------------------------------
+
+    def dump(self, value: Any) -> Fields:
+        """All fields of a value at this place. EncodeError if the value is not one of its type."""
+        out: Fields = {}
+        try:
+            self.shape.write(value, self.name, out)
+        except RapyerError as error:
+            raise self._located(error) from None
+        return out
+
+    def load(self, fields: Mapping[bytes, bytes]) -> Any:
+        """The value stored at this place, or its default if none ever was.
+
+        `fields`: of the whole object, or those on the way to this place and below it. DecodeError if they are not a
+        value; MissingEntry if this object does not have the place.
+        """
+        stored = Stored(fields)
+        name = self._stored_at(stored)
+        default = self._default(stored)
+        if default is None and not self.sure and not self.shape.present(name, stored):
+            raise self._located(MissingEntry("is not there"))
+        value = self.shape.read(name, stored, default)
+        if value is BAD:
+            raise self._located(stored.errors[0])
+        return value
+
+    def present(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether a value is stored at this place."""
+        stored = Stored(fields)
+        try:
+            return self.shape.present(self._stored_at(stored), stored)
+        except MissingEntry:
+            return False
+
+    def default_fields(self) -> Fields | None:
+        """The stored form of this place's default, that of the places which hold it considered; None if it has none."""
+        default = self._default(Stored({}))
+        if default is not None:
+            return self.dump(default())
+        if not isinstance(self.shape, RecordShape) or (self.parent is None and not self.shape.parts):
+            return None
+        return self._default_of_parts()
+
+    def _default_of_parts(self) -> Fields | None:
+        out: Fields = {}
+        for part in self._parts():
+            fields = part.default_fields()
+            if fields is None and part.child_of.required:
+                return None
+            out.update(fields or {})
+        return out
+
+    def _parts(self) -> Iterator[Slot]:
+        assert isinstance(self.shape, RecordShape)
+        for part in self.shape.parts:
+            yield self.child(Item(part.name) if self.shape.plan.subscript else part.name)
+
+    def _default(self, stored: Stored) -> Default:
+        """Makes the default of this place, for an object with these fields: from what holds it, else its own."""
+        if self.parent is None:
+            return None
+        held = self.parent._default(stored)
+        holder = self.parent.shape
+        if isinstance(holder, UnionShape):
+            holder = holder.chosen(stored.get(self.parent.name)).shape or holder
+        if isinstance(holder, RecordShape):
+            part = next((part for part in holder.parts if part.segment == self.child_of.segment), None)
+            return None if part is None else part_default(held, part, holder)
+        if held is None or stored.get(self.parent.name) is not None:
+            return None
+        try:
+            value = _go(held(), self.steps[-1])
+        except (LookupError, AttributeError, TypeError):
+            return None
+        return lambda: value
+
+    def _stored_at(self, stored: Stored) -> bytes:
+        """The name that the value is stored at; MissingEntry if what is stored has no such place."""
+        if self.parent is None:
+            return self.name
+        holder = self.parent._stored_at(stored)
+        head = stored.get(holder)
+        # Without the own field of what holds it (the caller gave only the fields below), its presence decides.
+        if head is not None and self.parent.shape.below(self.child_of.segment, head) is None:
+            raise self._located(MissingEntry("is not there"))
+        return self.child_of.place(holder, stored)
+
+    # -- plain Python objects ----------------------------------------------------------------------------------
+
+    def get(self, root: Any) -> Any:
+        """The value at this place of an object; Python's own errors if it is not there."""
+        value = root
+        for step in self.steps:
+            value = _go(value, step)
+        return value
+
+    def put(self, root: Any, value: Any) -> None:
+        """Set the value at this place of an object, of a frozen one too."""
+        if self.parent is None:
+            raise PathError("the object itself cannot be replaced", model=self.model)
+        holder = self.parent.get(root)
+        step = self.steps[-1]
+        if isinstance(step, Item):
+            holder[step.key] = value
+        else:
+            object.__setattr__(holder, step, value)
+
+    # -- one field ---------------------------------------------------------------------------------------------
+
+    def encode(self, value: Any) -> bytes:
+        """The text of the own field, for a leaf or a union of leaves."""
+        try:
+            return self.shape.head(value, self.name)
+        except RapyerError as error:
+            raise self._located(error) from None
+
+    def decode(self, raw: bytes) -> Any:
+        """The value of a text of the own field, for a leaf or a union of leaves."""
+        if isinstance(self.shape, Leaf):
+            try:
+                return self.shape.decode(raw, self.name)
+            except DecodeError as error:
+                raise self._located(error) from None
+        stored = Stored({self.name: raw})
+        value = self.shape.build(raw, self.name, stored)
+        if value is BAD:
+            raise self._located(stored.errors[0])
+        return value
+
+    # -- errors ------------------------------------------------------------------------------------------------
+
+    def _located(self, error: E, steps: Steps | None = None) -> E:
+        """The error with the model and the path of the place it is about."""
+        error.model = self.model
+        if steps is not None:
+            error.path = render(steps)
+        elif error.field is not None and error.field != self.name and self.under(error.field):
+            error.path = render(self.steps_below(error.field))
+        else:
+            error.path = self.text or None
+        return error
+
+    def steps_below(self, name: bytes) -> Steps:
+        """The path of a stored name below this place, as far as the class knows it."""
+        slot = self
+        rest = name[len(self.name) :].lstrip(b".")
+        for segment in rest.split(b".") if rest else ():
+            try:
+                slot = slot.child(slot.shape.step(segment))
+            except (PathError, EncodeError, LimitExceeded):
+                return (*slot.steps, Item(segment.decode("utf-8", "replace")))
+        return slot.steps
+
+
+def _go(value: Any, step: Step) -> Any:
+    return value[step.key] if isinstance(step, Item) else getattr(value, step)

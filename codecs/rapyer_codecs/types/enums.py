@@ -1,0 +1,71 @@
+"""Enums, by value: renaming a member does not touch what is stored. Flags are their int."""
+
+from __future__ import annotations
+
+from enum import Enum, Flag
+from typing import TYPE_CHECKING, Any
+
+from ..codec import Codec, plain_type
+from ..errors import UnsupportedType
+from ..shape import Leaf, Shape
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+__all__ = ["register"]
+
+
+def _enum(cls: type[Enum], registry: Registry) -> Shape:
+    members = list(cls)
+    if not members:
+        raise UnsupportedType(f"{cls.__name__} has no members", target=cls.__name__)
+    texts = _value_texts(members, registry) or {member: member.name.encode() for member in members}
+    by_text = {text: member for member, text in texts.items()}
+
+    def encode(value: Any) -> bytes:
+        if type(value) is not cls:
+            raise TypeError
+        return texts[value]
+
+    return Leaf(cls, Codec(encode, by_text.__getitem__), registry.limits)
+
+
+def _value_texts(members: list[Enum], registry: Registry) -> dict[Enum, bytes] | None:
+    """Member -> text of its value; None unless all values are of one type that is stored in one field."""
+    types = {type(member.value) for member in members}
+    if len(types) != 1:
+        return None
+    try:
+        leaf = registry.codec(types.pop())
+    except UnsupportedType:
+        return None
+    texts = {member: leaf.encode(member.value) for member in members}
+    return texts if len(set(texts.values())) == len(texts) else None
+
+
+def _flag(cls: type[Flag], registry: Registry) -> Shape:
+    leaf = registry.codec(int)
+
+    def encode(value: Any) -> bytes:
+        if plain_type(value) is not cls:
+            raise TypeError
+        return leaf.encode(value.value)
+
+    def decode(raw: bytes) -> Flag:
+        number = leaf.decode(raw)
+        value = cls(number)
+        if type(value) is not cls or value.value != number:
+            raise ValueError
+        return value
+
+    return Leaf(cls, Codec(encode, decode), registry.limits)
+
+
+def _is(base: type) -> Any:
+    return lambda hint: isinstance(hint, type) and issubclass(hint, base)
+
+
+def register(registry: Registry) -> None:
+    """Every Enum class; the rule for Flag is later, so it wins."""
+    registry.factory(_is(Enum), _enum)
+    registry.factory(_is(Flag), _flag)

@@ -1,0 +1,107 @@
+"""Numbers: int, float, bool. Strict both ways: a text is read only if it is exactly what would be written."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ..codec import Codec, plain_type
+from ..errors import LimitExceeded
+from ..shape import EXACT, FOREIGN, KIN, Leaf
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+__all__ = ["register"]
+
+_INT = re.compile(rb"-?(?:0|[1-9][0-9]*)")
+_DIRECT = 600
+"""Digits that Python converts whatever `sys.set_int_max_str_digits` says (it cannot be set lower than 640)."""
+
+
+def encode_int(value: Any) -> bytes:
+    """`-7`"""
+    if type(value) is not int and plain_type(value) is not int:
+        raise TypeError
+    try:
+        return b"%d" % value
+    except ValueError:
+        return str(Decimal(int(value))).encode()
+
+
+def decode_int(raw: bytes) -> int:
+    """Strict: no sign before 0, no leading zeros, nothing around it."""
+    if not _INT.fullmatch(raw) or raw == b"-0":
+        raise ValueError
+    return int(raw) if len(raw) <= _DIRECT else int(Decimal(raw.decode()))
+
+
+def _bounded(digits: int) -> Codec[int]:
+    """The codec of ints with at most so many digits; converting longer ones takes time that grows with the square."""
+    largest_bits = digits * 3322 // 1000 + 4
+    too_long = f"an int of more than {digits} digits"
+
+    def encode(value: Any) -> bytes:
+        if type(value) is int and value.bit_length() > largest_bits:
+            raise LimitExceeded(too_long, target="int")
+        return encode_int(value)
+
+    def decode(raw: bytes) -> int:
+        if len(raw) > digits + 1:
+            raise LimitExceeded(too_long, target="int")
+        return decode_int(raw)
+
+    return Codec(encode, decode)
+
+
+def encode_float(value: Any) -> bytes:
+    """`repr`; an int is taken if a float is exactly it."""
+    cls = plain_type(value)
+    if cls is float:
+        return float.__repr__(value).encode()
+    if cls is int and int(float(value)) == value:
+        return float.__repr__(float(value)).encode()
+    raise TypeError
+
+
+def decode_float(raw: bytes) -> float:
+    """Strict: exactly the `repr` of the number."""
+    value = float(raw)
+    if float.__repr__(value).encode() != raw:
+        raise ValueError
+    return value
+
+
+def _kin_of_float(value: Any) -> int:
+    cls = plain_type(value)
+    if cls is float:
+        return EXACT
+    return KIN if cls is int else FOREIGN
+
+
+def encode_bool(value: Any) -> bytes:
+    """`true` or `false`"""
+    if type(value) is not bool:
+        raise TypeError
+    return b"true" if value else b"false"
+
+
+def decode_bool(raw: bytes) -> bool:
+    """Nothing but the two words."""
+    if raw == b"true":
+        return True
+    if raw == b"false":
+        return False
+    raise ValueError
+
+
+def register(registry: Registry) -> None:
+    """The numbers that JSON knows."""
+    registry.factory(
+        lambda hint: hint is int,
+        lambda hint, r: Leaf(int, _bounded(r.limits.digits), r.limits, natural="int"),
+    )
+    registry.leaf(float, encode_float, decode_float, natural="float", kin=_kin_of_float)
+    registry.leaf(bool, encode_bool, decode_bool, natural="bool")
+    registry.in_any(int)

@@ -1,0 +1,42 @@
+"""Text and bytes: str as UTF-8, bytes as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..codec import plain_type
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+__all__ = ["register"]
+
+
+def encode_str(value: Any) -> bytes:
+    """UTF-8. A lone surrogate has no UTF-8 and is refused."""
+    if type(value) is not str and plain_type(value) is not str:
+        raise TypeError
+    return str.encode(value)
+
+
+def decode_str(raw: bytes) -> str:
+    """UTF-8 only."""
+    return raw.decode()
+
+
+def encode_bytes(value: Any) -> bytes:
+    """As they are."""
+    if type(value) is not bytes and plain_type(value) is not bytes:
+        raise TypeError
+    return bytes(value)
+
+
+def decode_bytes(raw: bytes) -> bytes:
+    """As they are."""
+    return raw
+
+
+def register(registry: Registry) -> None:
+    """Text, first in Any: a str is stored bare there."""
+    registry.leaf(str, encode_str, decode_str)
+    registry.leaf(bytes, encode_bytes, decode_bytes)
