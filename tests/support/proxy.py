@@ -98,7 +98,10 @@ class Proxy:
         return self._program(Fault("cut_before", match, nth, times))
 
     def cut_after(self, *match: bytes, nth: int = 1, times: int = 1) -> Fault:
-        """Forwards the request and closes the connection without waiting: its outcome is open."""
+        """Forwards the request and closes the connection without waiting: its outcome is open.
+
+        The reply never arrives, and replies to requests just before it may not either.
+        """
         return self._program(Fault("cut_after", match, nth, times))
 
     def eat_reply(self, *match: bytes, nth: int = 1, times: int = 1) -> Fault:
@@ -280,10 +283,10 @@ class _Link:
             message = message[: max(len(message) // 2, 1)]
         if fault is not None and kind in ("hold_reply", "eat_reply", "half_reply"):
             fault.strike()
-        if kind != "eat_reply":
+        if kind not in ("eat_reply", "cut_after"):
             with contextlib.suppress(OSError):
                 self._client.sendall(message)
-        if kind in ("eat_reply", "half_reply"):
+        if kind in ("eat_reply", "half_reply", "cut_after"):
             self.close()
             return False
         return True
