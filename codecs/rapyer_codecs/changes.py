@@ -1,7 +1,8 @@
 """What to write so that stored fields become those of a new value, and what must not have changed meanwhile.
 
-Works on stored forms alone: the shapes say what each name is, given the fields beside it. A name that they cannot place
-is *unknown* (the class had such a field once, or will): it is kept as long as what holds it is the same thing.
+Works on stored forms alone: the shapes say what each name is, given the fields beside it. A name that they
+cannot place is *unknown* (the class had such a field once, or will): it is kept as long as what holds it
+is the same thing.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ Stores = Mapping[bytes, bytes]
 class Diff:
     """The way from one stored state to another.
 
-    `put`: fields to set. `drop`: fields to delete. `units`: what has to be compared with the server before: the exact
-    field `name`, or with True the field and everything below it.
+    `put`: fields to set. `drop`: fields to delete. `units`: what has to be compared with the server
+    before: the exact field `name`, or with True the field and everything below it.
     """
 
     put: dict[bytes, bytes]
@@ -179,7 +180,9 @@ class _Units:
 
 
 def _stale(strays: list[bytes], units: Mapping[bytes, _Unit]) -> list[bytes]:
-    """The unknown fields that belong to a thing that is gone or was replaced: kept, they would join another thing."""
+    """The unknown fields that belong to a thing that is gone or was replaced: kept, they would join another
+    thing.
+    """
     if not strays:
         return []
     dead = {unit.name for unit in units.values() if unit.tree and not unit.numbered}

@@ -41,9 +41,10 @@ class FieldPlan:
 class ClassPlan:
     """The fields of a class in order, and its construction.
 
-    `calls_init`: an instance is made by calling the class with the fields that have `init`, else by `__new__` and
-    setting. `puts_back`: every stored field is set again after that, because code of the user ran (`__post_init__`).
-    `subscript`: fields are items, not attributes (TypedDict). `immutable`: a tuple, with nothing to set.
+    `calls_init`: an instance is made by calling the class with the fields that have `init`, else by
+    `__new__` and setting. `puts_back`: every stored field is set again after that, because code of the
+    user ran (`__post_init__`). `subscript`: fields are items, not attributes (TypedDict). `immutable`: a
+    tuple, with nothing to set.
     """
 
     cls: type
@@ -62,7 +63,7 @@ class ClassPlan:
         if self.subscript:
             return dict(values)
         if not self.calls_init:
-            made = self.cls.__new__(self.cls)
+            made: Any = object.__new__(self.cls)
             self._set(made, values)
             return made
         arguments = {f.init: values[f.name] for f in self.fields if f.init is not None and f.name in values}
@@ -164,9 +165,9 @@ def _attrs_default(field: Any) -> Default:
     default = field.default
     if default is attrs.NOTHING:
         return None
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # typed as a function, is a class
+    if hasattr(default, "takes_self"):
         # A factory that takes the instance needs the other fields: only __init__ can call it.
-        return None if default.takes_self else default.factory  # type: ignore[attr-defined]  # as above
+        return None if default.takes_self else default.factory
     return lambda: default
 
 

@@ -1,4 +1,6 @@
-"""The default registry and the functions that work on it. A convenience: everything takes a registry of its own too."""
+"""The default registry and the functions that work on it. A convenience: everything takes a registry of its
+own too.
+"""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@
     ├── PathError         (AttributeError, TypeError) a place that the class does not have
     └── MissingEntry      (KeyError, IndexError)      a place that this object does not have
 
-Data are attributes; the text is made from them when it is asked for. It names types, models, keys and paths and never
-shows a stored or given value: `raw` and `value types` are for programs, not for logs. Nothing here formats a value.
+Data are attributes; the text is made from them when it is asked for. It names types, models, keys and
+paths and never shows a stored or given value: `raw` and `value types` are for programs, not for logs.
+Nothing here formats a value.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ __all__ = [
 class RapyerError(Exception):
     """Root of every error of the project.
 
-    `reason`: what happened, in words without values. All data are optional, keyword only, and may be set later:
-    `model` (class name), `pk`, `path` (as `stats.wins`), `target` (name of the type), `raw` (stored bytes),
-    `field` (stored name), and whatever a subclass adds.
+    `reason`: what happened, in words without values. All data are optional, keyword only, and may be set
+    later: `model` (class name), `pk`, `path` (as `stats.wins`), `target` (name of the type), `raw` (stored
+    bytes), `field` (stored name), and whatever a subclass adds.
     """
 
     model: str | None = None
@@ -65,7 +66,9 @@ class RapyerError(Exception):
 
 
 class DecodeError(RapyerError, ValueError):
-    """Stored bytes are not a value of the declared type. `raw` holds them; `errors` all the bad fields of the object."""
+    """Stored bytes are not a value of the declared type. `raw` holds them; `errors` all the bad fields of the
+    object.
+    """
 
     errors: tuple[DecodeError, ...] = ()
 

@@ -20,8 +20,10 @@ __all__ = [
     "annotations_of",
     "identity",
     "is_class_variable",
+    "is_literal",
     "is_union",
     "name_of",
+    "origin_of",
     "peel",
     "resolve",
     "substitute",
@@ -40,10 +42,11 @@ Variables = Mapping[Any, Any]
 
 
 def resolve(cls: type, owner: type, annotation: Any, names: Mapping[str, Any]) -> Any:
-    """The hint of one annotation written in the body of `owner`, a base of `cls`. NameError if a name is not there yet.
+    """The hint of one annotation written in the body of `owner`, a base of `cls`. NameError if a name is not
+    there yet.
 
-    A throwaway class carries the one annotation, so that a bad neighbour does not matter; names of the class body are
-    looked up last, because a field called `date` must not hide the type.
+    A throwaway class carries the one annotation, so that a bad neighbour does not matter; names of the
+    class body are looked up last, because a field called `date` must not hide the type.
     """
     carrier = type(
         owner.__name__, (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__}
@@ -98,12 +101,14 @@ def substitute(hint: Any, variables: Variables) -> Any:
     if all(new is old for new, old in zip(replaced, arguments, strict=True)):
         return hint
     if origin is types.UnionType:
-        return Union[replaced]
+        return Union[replaced]  # noqa: UP007  # of as many as there are
     return hint.copy_with(replaced) if hasattr(hint, "copy_with") else origin[replaced]
 
 
 def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The hint without Annotated, NewType, aliases, Final, Required and InitVar; and the metadata, outermost first."""
+    """The hint without Annotated, NewType, aliases, Final, Required and InitVar; and the metadata, outermost
+    first.
+    """
     metadata: tuple[Any, ...] = ()
     while True:
         origin = typing.get_origin(hint)
@@ -133,13 +138,19 @@ def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def _of_variable(variable: TypeVar) -> Any:
     if variable.__constraints__:
-        return Union[variable.__constraints__]
+        return Union[variable.__constraints__]  # noqa: UP007  # of as many as there are
     return Any if variable.__bound__ is None else variable.__bound__
 
 
 def is_union(hint: Any) -> bool:
     """Whether a peeled hint is a Union or Optional, in either spelling."""
     return typing.get_origin(hint) in (Union, types.UnionType)
+
+
+def is_literal(hint: Any) -> bool:
+    """Whether a peeled hint is a Literal."""
+    origin: Any = typing.get_origin(hint)
+    return origin is Literal
 
 
 def is_class_variable(annotation: Any) -> bool:
@@ -150,7 +161,8 @@ def is_class_variable(annotation: Any) -> bool:
 def identity(hint: Any) -> Any:
     """A hashable that differs whenever stored forms may differ.
 
-    Hints themselves will not do as keys: `int | str == str | int`, and the order of a union is part of the form.
+    Hints themselves will not do as keys: `int | str == str | int`, and the order of a union is part of the
+    form.
     """
     arguments = typing.get_args(hint)
     if not arguments:
@@ -170,10 +182,16 @@ def _hashable(extra: Any) -> Any:
     return extra
 
 
+def origin_of(hint: Any) -> Any:
+    """The class of a parametrised hint; the hint itself if it has no parameters."""
+    origin: Any = typing.get_origin(hint)
+    return hint if origin is None else origin
+
+
 def name_of(hint: Any) -> str:
     """The short name of a type, for tags and messages."""
     if hint is type(None):
         return "None"
-    named = typing.get_origin(hint) or hint
+    named = origin_of(hint)
     given = vars(named).get("__rapyer_tag__") if isinstance(named, type) else None
     return given or getattr(named, "__name__", None) or str(named)

@@ -25,7 +25,9 @@ def dump_json(tree: Any) -> bytes:
 
 
 def load_json(raw: bytes, limits: Limits) -> Any:
-    """The tree of a text. ValueError unless it is exactly what `dump_json` writes; LimitExceeded if nested too deeply."""
+    """The tree of a text. ValueError unless it is exactly what `dump_json` writes; LimitExceeded if nested
+    too deeply.
+    """
     # Two levels of brackets can stand for one of nesting (a tag around a value), and keys hold packed texts.
     if _depth(raw) > 2 * limits.depth + 2:
         raise LimitExceeded(f"nested deeper than {limits.depth} levels")

@@ -66,15 +66,18 @@ class Mapper(Generic[T]):
         """Raise UnsupportedType if a field, at any depth, has a type without a codec."""
         self.shape.check(set())
 
-    # -- whole objects -----------------------------------------------------------------------------------------
+    # -- whole objects
+    # -----------------------------------------------------------------------------------------
 
     def dump(self, obj: T) -> Fields:
-        """All fields of an object, in the order of the class. EncodeError names the path of what cannot be stored."""
+        """All fields of an object, in the order of the class. EncodeError names the path of what cannot be
+        stored.
+        """
         out: Fields = {}
         try:
             self.shape.write(obj, b"", out)
         except RapyerError as error:
-            raise self.root._located(error) from None
+            raise self.root.located(error) from None
         if len(out) > self.limits.fields:
             raise LimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
         longest = self.limits.name
@@ -97,10 +100,9 @@ class Mapper(Generic[T]):
         return loaded
 
     def _all_bad(self, errors: list[DecodeError]) -> DecodeError:
-        found = tuple(self.root._located(error) for error in errors)
+        found = tuple(self.root.located(error) for error in errors)
         first = found[0]
-        whole = type(first)(**{**vars(first), "errors": found})
-        return whole
+        return type(first)(**{**vars(first), "errors": found})
 
     def extras(self, fields: Mapping[bytes, bytes]) -> Fields:
         """The stored fields that the class does not know."""
@@ -109,11 +111,12 @@ class Mapper(Generic[T]):
     def default_fields(self) -> Fields:
         """The stored form of the defaults of all fields that have one."""
         out: Fields = {}
-        for part in self.root._parts():
+        for part in self.root.parts():
             out.update(part.default_fields() or {})
         return out
 
-    # -- places ------------------------------------------------------------------------------------------------
+    # -- places
+    # ------------------------------------------------------------------------------------------------
 
     def slot(self, steps: Steps) -> Slot:
         """The place at a path. PathError if the class has none, saying what there is."""
@@ -127,7 +130,9 @@ class Mapper(Generic[T]):
         return found
 
     def parse(self, text: str) -> Steps:
-        """The path of a stored name: `stats.wins`, `squad.2.hp`, `metadata.a%2Eb`. PathError if there is no such place."""
+        """The path of a stored name: `stats.wins`, `squad.2.hp`, `metadata.a%2Eb`. PathError if there is no
+        such place.
+        """
         slot = self.root
         for segment in text.encode("utf-8", "surrogatepass").split(b"."):
             try:
@@ -138,7 +143,9 @@ class Mapper(Generic[T]):
         return slot.steps
 
     def static_slots(self) -> tuple[Slot, ...]:
-        """Every place reached by attributes alone, outer before inner, nested records and what is in them included."""
+        """Every place reached by attributes alone, outer before inner, nested records and what is in them
+        included.
+        """
         return self._static
 
     @cached_property
@@ -148,21 +155,26 @@ class Mapper(Generic[T]):
         def add(slot: Slot) -> None:
             found.append(slot)
             if isinstance(slot.shape, RecordShape) and not slot.shape.plan.subscript:
-                for part in slot._parts():
+                for part in slot.parts():
                     add(part)
 
-        for part in self.root._parts():
+        for part in self.root.parts():
             add(part)
         return tuple(found)
 
-    # -- changes -----------------------------------------------------------------------------------------------
+    # -- changes
+    # -----------------------------------------------------------------------------------------------
 
     def diff(self, before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> Diff:
-        """What to write so that an object loaded with the fields `before` has those of `after`, its dump of now."""
+        """What to write so that an object loaded with the fields `before` has those of `after`, its dump of
+        now.
+        """
         return changes.diff(self.shape, self._static, before, after)
 
     def edit(
         self, slot: Slot, current: Mapping[bytes, bytes], after: Mapping[bytes, bytes]
     ) -> tuple[Fields, list[bytes]]:
-        """What to put and drop so that `slot` has the fields `after` (none: it is removed) in an object that has `current`."""
+        """What to put and drop so that `slot` has the fields `after` (none: it is removed) in an object that
+        has `current`.
+        """
         return changes.edit(self.shape, slot, current, after)

@@ -1,20 +1,23 @@
-"""Registry: which shape a type has. A cattrs Converter does the dispatch; rules are registered here, families in `types/`.
+"""Registry: which shape a type has. A cattrs Converter does the dispatch; rules are registered here, families
+in `types/`.
 
-A rule is a predicate on hints and a factory of shapes; a later rule wins. A shape is what the converter's structure
-hook is for its hint, so that `registry.converter` is an ordinary Converter to everybody else.
+A rule is a predicate on hints and a factory of shapes; a later rule wins. A shape is what the converter's
+structure hook is for its hint, so that `registry.converter` is an ordinary Converter to everybody else.
 """
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar, overload
 
 import cattrs
+from cattrs.dispatch import StructureHook
 
+from .classes import is_record_class
 from .codec import Codec, Decode, Encode
 from .errors import UnsupportedType
-from .hints import identity, name_of, peel
+from .hints import identity, name_of, origin_of, peel
 from .limits import Limits
 from .mapper import Mapper
 from .markers import PackedMarker
@@ -34,12 +37,22 @@ Factory: TypeAlias = Callable[[Any, "Registry"], Shape]
 """The shape of a hint; asks the registry for the shapes of its parts."""
 
 
-class _Place(Generic[T]):
+class _Compiled:
+    """What follows from the rules of one version."""
+
+    def __init__(self, version: int, converter: cattrs.Converter) -> None:
+        self.version = version
+        self.converter = converter
+        self.shapes: dict[Any, Shape] = {}
+        self.mappers: dict[Any, Mapper[Any]] = {}
+
+
+class _Place:
     """A hint on its way through the converter.
 
-    cattrs hands the hook of a class to its subclasses too (an int's to a bool, a date's to a datetime). A _Place is no
-    class, so that only predicates see it, and they compare exactly. It is equal only to itself: `int | str` and
-    `str | int` are equal, and are not stored alike.
+    cattrs hands the hook of a class to its subclasses too (an int's to a bool, a date's to a datetime). A
+    _Place is no class, so that only predicates see it, and they compare exactly. It is equal only to
+    itself: `int | str` and `str | int` are equal, and are not stored alike.
     """
 
     def __init__(self, hint: Any) -> None:
@@ -50,19 +63,19 @@ class Registry:
     """A set of codecs. `child()` makes one that adds to it; a registration counts from then on, everywhere."""
 
     def __init__(self, *, limits: Limits | None = None, parent: Registry | None = None) -> None:
-        """`limits`: of the parent unless given. `parent`: whose rules count where this registry has none of its own."""
-        self.limits = limits or (parent.limits if parent else Limits())
+        """`limits`: of the parent unless given. `parent`: whose rules count where this registry has none of
+        its own.
+        """
+        self.limits: Limits = limits or (parent.limits if parent else Limits())
         self._parent = parent
         self._rules: list[tuple[Predicate, Factory]] = []
         self._any: list[Any] = []
         self._names: dict[type, Mapping[str, Any]] = {}
         self._version = 0
-        self._compiled = -1
-        self._converter = cattrs.Converter()
-        self._shapes: dict[Hashable, Shape] = {}
-        self._mappers: dict[Hashable, Mapper[Any]] = {}
+        self._compiled = _Compiled(-1, cattrs.Converter())
 
-    # -- registration ------------------------------------------------------------------------------------------
+    # -- registration
+    # ------------------------------------------------------------------------------------------
 
     def factory(self, predicate: Predicate, factory: Factory) -> None:
         """Add a rule: hints that the predicate accepts get the factory's shape."""
@@ -81,7 +94,7 @@ class Registry:
 
     def container(self, classes: tuple[type, ...], factory: Factory) -> None:
         """Add a rule for these classes, bare or with parameters."""
-        self.factory(lambda hint: (typing.get_origin(hint) or hint) in classes, factory)
+        self.factory(lambda hint: origin_of(hint) in classes, factory)
 
     def in_any(self, *hints: Any) -> None:
         """Let values of these types stand in Any."""
@@ -101,8 +114,8 @@ class Registry:
     def register(self, cls: type[T] | None = None, *, encode: Encode, decode: Decode) -> Any:
         """Store a type in one field. `encode`: T -> str or bytes, stored as it is; `decode`: bytes -> T.
 
-        `decode(encode(x)) == x` must hold. Values of subclasses are given to `encode` too, unless the subclass has a
-        codec of its own. Without a class: a decorator of one.
+        `decode(encode(x)) == x` must hold. Values of subclasses are given to `encode` too, unless the
+        subclass has a codec of its own. Without a class: a decorator of one.
         """
         if cls is None:
 
@@ -123,19 +136,22 @@ class Registry:
                 leaf.refuse(value)
             return codec.encode(value)
 
-        if isinstance(typing.get_origin(hint) or hint, type):
+        if isinstance(origin_of(hint), type):
             leaf.codec = Codec(encode, codec.decode)
         return leaf
 
     def names(self, cls: type, names: Mapping[str, Any]) -> None:
-        """Give names in which the annotations of a class are looked up, besides its module's: a function's locals."""
+        """Give names in which the annotations of a class are looked up, besides its module's: a function's
+        locals.
+        """
         self._names[cls] = names
 
     def child(self, *, limits: Limits | None = None) -> Registry:
         """A registry that starts with everything of this one; what is registered on it counts there only."""
         return type(self)(limits=limits, parent=self)
 
-    # -- use ---------------------------------------------------------------------------------------------------
+    # -- use
+    # ---------------------------------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
@@ -144,21 +160,16 @@ class Registry:
 
     @property
     def converter(self) -> cattrs.Converter:
-        """The converter that dispatches, as of all registrations so far."""
-        if self._compiled != self.version:
-            self._compiled = self.version
-            self._shapes.clear()
-            self._mappers.clear()
-            self._converter = self._build()
-        return self._converter
+        """The converter that dispatches, as of all registrations so far. It structures record classes too."""
+        return self._current().converter
 
     def shape(self, hint: Any) -> Shape:
         """The shape of a hint. UnsupportedType if nothing is registered for it."""
-        converter = self.converter
+        compiled = self._current()
         key = identity(hint)
-        found = self._shapes.get(key)
+        found = compiled.shapes.get(key)
         if found is None:
-            found = self._shapes[key] = self._dispatch(hint, converter)
+            found = compiled.shapes[key] = self._dispatch(hint, compiled.converter)
         return found
 
     def codec(self, hint: Any) -> Leaf:
@@ -170,14 +181,13 @@ class Registry:
 
     def mapper(self, cls: type[T]) -> Mapper[T]:
         """The compiled mapper of a class; made again after a registration."""
-        converter = self.converter
-        found = self._mappers.get(cls)
+        compiled = self._current()
+        found: Mapper[T] | None = compiled.mappers.get(cls)
         if found is None:
-            shape = self._dispatch(cls, converter) if cls not in self._shapes else self._shapes[cls]
+            shape = self.shape(cls)
             if not isinstance(shape, RecordShape):
                 raise UnsupportedType(f"{shape.tag} is not a class with fields", target=shape.tag)
-            self._shapes[cls] = shape
-            found = self._mappers[cls] = Mapper(shape)
+            found = compiled.mappers[cls] = Mapper(shape)
         return found
 
     def check(self, cls: type) -> None:
@@ -200,10 +210,20 @@ class Registry:
         inherited = self._parent.names_for(cls) if self._parent else {}
         return {**inherited, **self._names.get(cls, {})}
 
-    # -- dispatch ----------------------------------------------------------------------------------------------
+    # -- dispatch
+    # ----------------------------------------------------------------------------------------------
+
+    def _current(self) -> _Compiled:
+        """What is compiled, thrown away whole if something was registered since."""
+        version = self.version
+        if self._compiled.version != version:
+            self._compiled = _Compiled(version, self._build())
+        return self._compiled
 
     def _build(self) -> cattrs.Converter:
         converter = cattrs.Converter(detailed_validation=False)
+        converter.register_structure_hook_factory(is_record_class, self.shape)
+        converter.register_unstructure_hook_factory(is_record_class, lambda cls: self.mapper(cls).dump)
         for predicate, factory in self._all_rules():
             self._install(converter, predicate, factory)
         return converter
@@ -212,10 +232,13 @@ class Registry:
         return [*(self._parent._all_rules() if self._parent else ()), *self._rules]
 
     def _install(self, converter: cattrs.Converter, predicate: Predicate, factory: Factory) -> None:
-        converter.register_structure_hook_factory(
-            lambda place: isinstance(place, _Place) and predicate(place.hint),
-            lambda place: factory(place.hint, self),
-        )
+        def accepts(place: Any) -> bool:
+            return isinstance(place, _Place) and predicate(place.hint)
+
+        def make(place: Any) -> StructureHook:
+            return factory(place.hint, self)
+
+        converter.register_structure_hook_factory(accepts, make)
 
     def _dispatch(self, hint: Any, converter: cattrs.Converter) -> Shape:
         peeled, metadata = peel(hint)

@@ -1,14 +1,15 @@
 """Shape: what a place stores, given its type. The base class, and Leaf, the shape of one field.
 
-A shape writes and reads *stored fields* (a flat map of dotted names), *packed trees* (the JSON of a packed value) and
-*key texts*. The containers live in `types/`; a place in a class is a Slot; nothing here knows classes or registries.
+A shape writes and reads *stored fields* (a flat map of dotted names), *packed trees* (the JSON of a packed
+value) and *key texts*. The containers live in `types/`; a place in a class is a Slot; nothing here knows
+classes or registries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from .codec import Codec, plain_type
 from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
@@ -22,7 +23,9 @@ from .stored import BAD, Stored
 __all__ = ["Child", "Key", "Leaf", "Shape"]
 
 Kind: TypeAlias = Literal["leaf", "record", "list", "dict", "set", "union", "tuple", "deque", "ordered"]
-"""`tuple`, `deque` and `ordered` are stored like `list`, `list` and `dict`, but have no operations on their entries."""
+"""`tuple`, `deque` and `ordered` are stored like `list`, `list` and `dict`, but have no operations on their
+entries.
+"""
 
 Fields: TypeAlias = dict[bytes, bytes]
 Default: TypeAlias = Callable[[], Any] | None
@@ -56,7 +59,9 @@ class Child:
 
 
 class Chosen(NamedTuple):
-    """One alternative of a stored value: its tag, its shape (None: nothing lies below), its part of the own text."""
+    """One alternative of a stored value: its tag, its shape (None: nothing lies below), its part of the own
+    text.
+    """
 
     tag: str
     shape: Shape | None
@@ -66,14 +71,14 @@ class Chosen(NamedTuple):
 class Shape:
     """What is stored in a place of one type. One instance for each hint; it holds no values."""
 
-    kind: ClassVar[Kind]
+    kind: Kind
     limits: Limits
     type: Any
     """The hint without Annotated and aliases."""
 
-    lists_elements: ClassVar[bool] = False
+    lists_elements: bool = False
     """Its elements are numbered: it changes as one unit."""
-    has_entries: ClassVar[bool] = False
+    has_entries: bool = False
     """What lies directly below it comes and goes with the value."""
 
     @property
@@ -81,7 +86,16 @@ class Shape:
         """The name of the type in the tags of unions."""
         return name_of(self.type)
 
-    # -- which values are its own ------------------------------------------------------------------------------
+    def __call__(self, fields: Mapping[bytes, bytes], _: Any = None) -> Any:
+        """The value of these fields, whose own text has the empty name: a shape is a structure hook of cattrs."""
+        stored = Stored(fields)
+        value = self.read(b"", stored)
+        if value is BAD:
+            raise stored.errors[0]
+        return value
+
+    # -- which values are its own
+    # ------------------------------------------------------------------------------
 
     def kin(self, value: Any) -> int:
         """EXACT, KIN (a subclass or something accepted) or FOREIGN, from the type of the value alone."""
@@ -91,7 +105,8 @@ class Shape:
         """As `kin`, with the contents of containers looked at."""
         return self.kin(value)
 
-    # -- stored fields -----------------------------------------------------------------------------------------
+    # -- stored fields
+    # -----------------------------------------------------------------------------------------
 
     def head(self, value: Any, name: bytes) -> bytes:
         """The own text of a value. `name` is where it is, for errors."""
@@ -120,7 +135,8 @@ class Shape:
         """Whether a value is stored at `name`."""
         return name in stored.fields
 
-    # -- packed trees and key texts ----------------------------------------------------------------------------
+    # -- packed trees and key texts
+    # ----------------------------------------------------------------------------
 
     def pack(self, value: Any, depth: int = 0) -> Any:
         """The JSON tree of a value: None, bool, int, float, str, list, dict."""
@@ -138,7 +154,8 @@ class Shape:
         """The value of a key text. ValueError if it is not one."""
         return self.unpack(load_json(text, self.limits))
 
-    # -- places ------------------------------------------------------------------------------------------------
+    # -- places
+    # ------------------------------------------------------------------------------------------------
 
     def child(self, step: Step) -> Child:
         """The place one step below. PathError if the type has none."""
@@ -156,7 +173,8 @@ class Shape:
         """Which alternative a stored own text says: of a union, of a class with subclasses."""
         return Chosen("", self, head)
 
-    # -- checks ------------------------------------------------------------------------------------------------
+    # -- checks
+    # ------------------------------------------------------------------------------------------------
 
     def inside(self) -> Iterable[Shape]:
         """The shapes that this one is made of."""
@@ -167,13 +185,14 @@ class Shape:
         for shape in self.inside():
             shape.check(seen)
 
-    # -- shared ------------------------------------------------------------------------------------------------
+    # -- shared
+    # ------------------------------------------------------------------------------------------------
 
     def refuse(self, value: Any, name: bytes = b"") -> NoReturn:
         """Raise the EncodeError for a value of a wrong type."""
-        raise EncodeError(
-            f"cannot store {_article(plain_type(value).__name__)} as {self.tag}", field=name, target=self.tag
-        )
+        given = plain_type(value).__name__
+        what = f"this {given}" if self.kin(value) == EXACT else f"{_article(given)} as {self.tag}"
+        raise EncodeError(f"cannot store {what}", field=name, target=self.tag)
 
     def deeper(self, depth: int) -> int:
         """One level further down in a packed value."""
@@ -206,9 +225,11 @@ def _article(name: str) -> str:
 
 
 class Leaf(Shape):
-    """One field, through a codec. `natural`: the type whose JSON form a packed value has, instead of a string."""
+    """One field, through a codec. `natural`: the type whose JSON form a packed value has, instead of a
+    string.
+    """
 
-    kind = "leaf"
+    kind: Kind = "leaf"
 
     def __init__(
         self,
@@ -244,7 +265,8 @@ class Leaf(Shape):
         try:
             text = self.codec.encode(value)
             raw = text.encode() if isinstance(text, str) else bytes(text)
-        except RapyerError:
+        except RapyerError as error:
+            error.field = error.field or name
             raise
         except Exception:
             raw = None  # refused below, outside of the handler, so that no context quotes the value
@@ -259,7 +281,7 @@ class Leaf(Shape):
         if len(raw) > self.limits.value:
             reason = f"longer than {self.limits.value} bytes"
             raise DecodeLimitExceeded(reason, field=name, target=self.tag, raw=raw)
-        reason, kind = f"the stored text is not a {self.tag}", DecodeError
+        reason, kind = f"the stored text is not {_article(self.tag)}", DecodeError
         try:
             return self.codec.decode(raw)
         except LimitExceeded as error:

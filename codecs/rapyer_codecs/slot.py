@@ -1,4 +1,6 @@
-"""Slot: one place in a class, found by a path. Reads and writes that place alone; the whole object is the Mapper's."""
+"""Slot: one place in a class, found by a path. Reads and writes that place alone; the whole object is the
+Mapper's.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ E = TypeVar("E", bound=RapyerError)
 class Slot:
     """One place in a class.
 
-    `steps`: the path. `name`: where it is stored. `shape`: what is stored there. `metadata`: the extras of its Annotated.
-    `parent`: the place that holds it, None for the object itself. `former`: full names under which older data may be.
+    `steps`: the path. `name`: where it is stored. `shape`: what is stored there. `metadata`: the extras of
+    its Annotated. `parent`: the place that holds it, None for the object itself. `former`: full names
+    under which older data may be.
     """
 
     __slots__ = ("child_of", "former", "metadata", "model", "name", "parent", "shape", "steps")
@@ -67,7 +70,7 @@ class Slot:
         try:
             child = self.shape.child(step)
         except RapyerError as error:
-            raise self._located(error, (*self.steps, step)) from None
+            raise self.located(error, (*self.steps, step)) from None
         return Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
 
     def entry_name(self, entry: Any) -> bytes:
@@ -77,13 +80,14 @@ class Slot:
                 return join(self.name, self.shape.key.segment(entry))
             return join(self.name, self.shape.child(Item(entry)).segment)
         except RapyerError as error:
-            raise self._located(error) from None
+            raise self.located(error) from None
 
     def under(self, name: bytes) -> bool:
         """Whether a name is this place's or lies below it."""
         return name == self.name or name.startswith(self.name + b".") or not self.name
 
-    # -- stored fields -----------------------------------------------------------------------------------------
+    # -- stored fields
+    # -----------------------------------------------------------------------------------------
 
     def dump(self, value: Any) -> Fields:
         """All fields of a value at this place. EncodeError if the value is not one of its type."""
@@ -91,23 +95,23 @@ class Slot:
         try:
             self.shape.write(value, self.name, out)
         except RapyerError as error:
-            raise self._located(error) from None
+            raise self.located(error) from None
         return out
 
     def load(self, fields: Mapping[bytes, bytes]) -> Any:
         """The value stored at this place, or its default if none ever was.
 
-        `fields`: of the whole object, or those on the way to this place and below it. DecodeError if they are not a
-        value; MissingEntry if this object does not have the place.
+        `fields`: of the whole object, or those on the way to this place and below it. DecodeError if they
+        are not a value; MissingEntry if this object does not have the place.
         """
         stored = Stored(fields)
         name = self._stored_at(stored)
         default = self._default(stored)
         if default is None and not self.sure and not self.shape.present(name, stored):
-            raise self._located(MissingEntry("is not there"))
+            raise self.located(MissingEntry("is not there"))
         value = self.shape.read(name, stored, default)
         if value is BAD:
-            raise self._located(stored.errors[0])
+            raise self.located(stored.errors[0])
         return value
 
     def present(self, fields: Mapping[bytes, bytes]) -> bool:
@@ -119,7 +123,9 @@ class Slot:
             return False
 
     def default_fields(self) -> Fields | None:
-        """The stored form of this place's default, that of the places which hold it considered; None if it has none."""
+        """The stored form of this place's default, that of the places which hold it considered; None if it
+        has none.
+        """
         default = self._default(Stored({}))
         if default is not None:
             return self.dump(default())
@@ -129,14 +135,14 @@ class Slot:
 
     def _default_of_parts(self) -> Fields | None:
         out: Fields = {}
-        for part in self._parts():
+        for part in self.parts():
             fields = part.default_fields()
             if fields is None and part.child_of.required:
                 return None
             out.update(fields or {})
         return out
 
-    def _parts(self) -> Iterator[Slot]:
+    def parts(self) -> Iterator[Slot]:
         assert isinstance(self.shape, RecordShape)
         for part in self.shape.parts:
             yield self.child(Item(part.name) if self.shape.plan.subscript else part.name)
@@ -166,12 +172,14 @@ class Slot:
             return self.name
         holder = self.parent._stored_at(stored)
         head = stored.get(holder)
-        # Without the own field of what holds it (the caller gave only the fields below), its presence decides.
+        # Without the own field of what holds it (the caller gave only the fields below), its presence
+        # decides.
         if head is not None and self.parent.shape.below(self.child_of.segment, head) is None:
-            raise self._located(MissingEntry("is not there"))
+            raise self.located(MissingEntry("is not there"))
         return self.child_of.place(holder, stored)
 
-    # -- plain Python objects ----------------------------------------------------------------------------------
+    # -- plain Python objects
+    # ----------------------------------------------------------------------------------
 
     def get(self, root: Any) -> Any:
         """The value at this place of an object; Python's own errors if it is not there."""
@@ -191,14 +199,15 @@ class Slot:
         else:
             object.__setattr__(holder, step, value)
 
-    # -- one field ---------------------------------------------------------------------------------------------
+    # -- one field
+    # ---------------------------------------------------------------------------------------------
 
     def encode(self, value: Any) -> bytes:
         """The text of the own field, for a leaf or a union of leaves."""
         try:
             return self.shape.head(value, self.name)
         except RapyerError as error:
-            raise self._located(error) from None
+            raise self.located(error) from None
 
     def decode(self, raw: bytes) -> Any:
         """The value of a text of the own field, for a leaf or a union of leaves."""
@@ -206,16 +215,17 @@ class Slot:
             try:
                 return self.shape.decode(raw, self.name)
             except DecodeError as error:
-                raise self._located(error) from None
+                raise self.located(error) from None
         stored = Stored({self.name: raw})
         value = self.shape.build(raw, self.name, stored)
         if value is BAD:
-            raise self._located(stored.errors[0])
+            raise self.located(stored.errors[0])
         return value
 
-    # -- errors ------------------------------------------------------------------------------------------------
+    # -- errors
+    # ------------------------------------------------------------------------------------------------
 
-    def _located(self, error: E, steps: Steps | None = None) -> E:
+    def located(self, error: E, steps: Steps | None = None) -> E:
         """The error with the model and the path of the place it is about."""
         error.model = self.model
         if steps is not None:

@@ -1,7 +1,8 @@
-"""Stored: the fields of one object while it is read. Finds what lies below a name, and collects what is wrong.
+"""Stored: the fields of one object while it is read. Finds what lies below a name, and collects what is
+wrong.
 
-Reading goes on after a bad field, so that all bad fields of an object are reported at once: whoever meets one calls
-`bad`, gets BAD back and hands it on in place of the value.
+Reading goes on after a bad field, so that all bad fields of an object are reported at once: whoever meets
+one calls `bad`, gets BAD back and hands it on in place of the value.
 """
 
 from __future__ import annotations

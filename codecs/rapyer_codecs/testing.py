@@ -8,6 +8,8 @@ from typing import Any
 
 from .default import default_registry
 from .errors import DecodeError
+from .mapper import Mapper
+from .markers import Packed
 from .registry import Registry
 
 __all__ = ["check_codec"]
@@ -22,11 +24,11 @@ def check_codec(
 ) -> None:
     """Check the codec of a type that is stored in one field.
 
-    `examples`: stored text -> value, literally; each is encoded, decoded, and sent around through a field, an Optional,
-    a list, a dict and a packed value. `bad`: texts that must be refused with DecodeError.
+    `examples`: stored text -> value, literally; each is encoded, decoded, and sent around through a field,
+    an Optional, a list, a dict and a packed value. `bad`: texts that must be refused with DecodeError.
     """
     codec = registry.codec(hint)
-    pairs = list(examples.items() if isinstance(examples, Mapping) else examples)
+    pairs: list[tuple[bytes, Any]] = [*(examples.items() if isinstance(examples, Mapping) else examples)]
     assert pairs, "give at least one example"
     for text, value in pairs:
         assert codec.encode(value) == text, f"{hint} is not stored as {text!r}"
@@ -42,14 +44,10 @@ def check_codec(
 
 
 def _around(hint: Any, value: Any) -> list[tuple[Any, Any]]:
-    from typing import Optional
-
-    from .markers import Packed
-
     return [
         (hint, value),
-        (Optional[hint], value),
-        (Optional[hint], None),
+        (hint | None, value),
+        (hint | None, None),
         (list[hint], [value, value]),
         (dict[str, hint], {"a.b": value}),
         (Packed[list[hint]], [value]),
@@ -58,7 +56,7 @@ def _around(hint: Any, value: Any) -> list[tuple[Any, Any]]:
 
 def _round_trip(hint: Any, value: Any, registry: Registry) -> None:
     holder = make_dataclass("Holder", [("field", hint)], eq=False)
-    mapper = registry.mapper(holder)
+    mapper: Mapper[Any] = registry.mapper(holder)
     fields = mapper.dump(holder(value))
     loaded = mapper.load(fields)
     assert mapper.dump(loaded) == fields, f"{hint} is stored differently after a round trip"

@@ -1,16 +1,18 @@
-"""Dicts and their kin: the own field is `{}` (an OrderedDict keeps its keys in it), the value of a key is at `name.<key>`."""
+"""Dicts and their kin: the own field is `{}` (an OrderedDict keeps its keys in it), the value of a key is at
+`name.<key>`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..codec import plain_type
 from ..errors import DecodeError, EncodeError, PathError
 from ..names import join
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Shape
+from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Kind, Shape
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -25,7 +27,7 @@ MARKER = b"{}"
 class DictShape(Shape):
     """`dict[K, V]`."""
 
-    kind = "dict"
+    kind: Kind = "dict"
     has_entries = True
     cls: type = dict
 
@@ -154,9 +156,11 @@ class DictShape(Shape):
 
 
 class DefaultDictShape(DictShape):
-    """`defaultdict[K, V]`: the factory is the empty V, if V is a class that makes one; functions are not stored."""
+    """`defaultdict[K, V]`: the factory is the empty V, if V is a class that makes one; functions are not
+    stored.
+    """
 
-    cls = defaultdict
+    cls: type = defaultdict
 
     def make(self, entries: dict[Any, Any]) -> Any:
         return defaultdict(_factory(self.value), entries)
@@ -165,7 +169,7 @@ class DefaultDictShape(DictShape):
 class CounterShape(DictShape):
     """`Counter[K]`."""
 
-    cls = Counter
+    cls: type = Counter
 
     @property
     def tag(self) -> str:
@@ -178,8 +182,8 @@ class CounterShape(DictShape):
 class OrderedDictShape(DictShape):
     """`OrderedDict[K, V]`: the own field lists the keys in order."""
 
-    kind = "ordered"
-    cls = OrderedDict
+    kind: Kind = "ordered"
+    cls: type = OrderedDict
 
     def head(self, value: Any, name: bytes) -> bytes:
         self._check(value, name)
@@ -244,7 +248,7 @@ def register(registry: Registry) -> None:
     def mapping(shape: type[DictShape]) -> Any:
         return lambda hint, r: shape(hint, *map(r.shape, _arguments(hint)))
 
-    registry.container((dict,), mapping(DictShape))
+    registry.container((dict, Mapping, MutableMapping), mapping(DictShape))
     registry.container((defaultdict,), mapping(DefaultDictShape))
     registry.container((OrderedDict,), mapping(OrderedDictShape))
     registry.container(

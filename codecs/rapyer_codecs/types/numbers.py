@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Codec, plain_type
 from ..errors import LimitExceeded
+from ..limits import Limits
 from ..shape import EXACT, FOREIGN, KIN, Leaf
 
 if TYPE_CHECKING:
@@ -37,13 +39,14 @@ def decode_int(raw: bytes) -> int:
     return int(raw) if len(raw) <= _DIRECT else int(Decimal(raw.decode()))
 
 
-def _bounded(digits: int) -> Codec[int]:
-    """The codec of ints with at most so many digits; converting longer ones takes time that grows with the square."""
+def bounded_int(limits: Limits) -> tuple[Callable[[Any], bytes], Callable[[bytes], int]]:
+    """Encode and decode ints up to a number of digits: the time to convert one grows with the square of it."""
+    digits = limits.digits
     largest_bits = digits * 3322 // 1000 + 4
     too_long = f"an int of more than {digits} digits"
 
     def encode(value: Any) -> bytes:
-        if type(value) is int and value.bit_length() > largest_bits:
+        if isinstance(value, int) and value.bit_length() > largest_bits:
             raise LimitExceeded(too_long, target="int")
         return encode_int(value)
 
@@ -52,7 +55,7 @@ def _bounded(digits: int) -> Codec[int]:
             raise LimitExceeded(too_long, target="int")
         return decode_int(raw)
 
-    return Codec(encode, decode)
+    return encode, decode
 
 
 def encode_float(value: Any) -> bytes:
@@ -100,7 +103,7 @@ def register(registry: Registry) -> None:
     """The numbers that JSON knows."""
     registry.factory(
         lambda hint: hint is int,
-        lambda hint, r: Leaf(int, _bounded(r.limits.digits), r.limits, natural="int"),
+        lambda hint, r: Leaf(int, Codec(*bounded_int(r.limits)), r.limits, natural="int"),
     )
     registry.leaf(float, encode_float, decode_float, natural="float", kin=_kin_of_float)
     registry.leaf(bool, encode_bool, decode_bool, natural="bool")

@@ -1,20 +1,22 @@
-"""Records: dataclasses, attrs classes, NamedTuples and TypedDicts. A field is at `name.field`; a subclass has a tag."""
+"""Records: dataclasses, attrs classes, NamedTuples and TypedDicts. A field is at `name.field`; a subclass has
+a tag.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_class
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
-from ..hints import name_of, peel
+from ..hints import name_of, origin_of, peel
 from ..markers import Alias
 from ..names import escape, join, unescape
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Chosen, Default, Fields, Shape
+from ..shape import EXACT, FOREIGN, KIN, Child, Chosen, Default, Fields, Kind, Shape
 from ..stored import BAD, Stored
 
 if TYPE_CHECKING:
@@ -40,11 +42,11 @@ class Part(Child):
 class RecordShape(Shape):
     """A class with fields. Its parts are looked up at first use, so that classes can refer to each other."""
 
-    kind = "record"
+    kind: Kind = "record"
 
     def __init__(self, hint: Any, registry: Registry) -> None:
         self.type = hint
-        self.cls: type = get_origin(hint) or hint
+        self.cls: type = origin_of(hint)
         self.limits = registry.limits
         self._registry = registry
         self._plan: ClassPlan | None = None
@@ -58,7 +60,8 @@ class RecordShape(Shape):
             f"{name_of(self.cls)}[{','.join(self._registry.shape(argument).tag for argument in arguments)}]"
         )
 
-    # -- the class ---------------------------------------------------------------------------------------------
+    # -- the class
+    # ---------------------------------------------------------------------------------------------
 
     @property
     def plan(self) -> ClassPlan:
@@ -101,7 +104,8 @@ class RecordShape(Shape):
         """Whether no field is sure to be stored: then the own field always is."""
         return not any(part.required for part in self.parts)
 
-    # -- subclasses --------------------------------------------------------------------------------------------
+    # -- subclasses
+    # --------------------------------------------------------------------------------------------
 
     def subclasses(self) -> dict[str, type | None]:
         """Tag -> subclass, of those that exist now; None for a tag that several have."""
@@ -109,7 +113,8 @@ class RecordShape(Shape):
         for cls in _descendants(self.cls):
             tag = name_of(cls)
             other = found.get(tag, cls)
-            # The same place in the source: the class was made again (a reload, or slots=True), and the later counts.
+            # The same place in the source: the class was made again (a reload, or slots=True), and the later
+            # counts.
             same = other is not None and (other.__module__, other.__qualname__) == (
                 cls.__module__,
                 cls.__qualname__,
@@ -170,7 +175,8 @@ class RecordShape(Shape):
         values = self._values(value)
         return min([own, *(part.shape.rank(values[part.name]) for part in self.parts if part.name in values)])
 
-    # -- stored fields -----------------------------------------------------------------------------------------
+    # -- stored fields
+    # -----------------------------------------------------------------------------------------
 
     def head(self, value: Any, name: bytes) -> bytes:
         return self._of(value, name)[1] + PLAIN
@@ -238,7 +244,8 @@ class RecordShape(Shape):
         except Exception:
             return stored.bad(name, self.tag, None, "the class refused the stored values")
 
-    # -- packed ------------------------------------------------------------------------------------------------
+    # -- packed
+    # ------------------------------------------------------------------------------------------------
 
     def pack(self, value: Any, depth: int = 0) -> Any:
         depth = self.deeper(depth)
@@ -270,7 +277,8 @@ class RecordShape(Shape):
                 raise ValueError("a field is missing")
         return self.plan.make(values)
 
-    # -- places ------------------------------------------------------------------------------------------------
+    # -- places
+    # ------------------------------------------------------------------------------------------------
 
     def child(self, step: Step) -> Child:
         name = step.key if isinstance(step, Item) else step
@@ -322,7 +330,8 @@ def part_default(default: Default, part: Part, shape: RecordShape) -> Default:
 
 
 def _descendants(cls: type) -> Iterator[type]:
-    for child in cls.__subclasses__():
+    children: list[type] = cls.__subclasses__()
+    for child in children:
         if "__rapyer_plain__" not in child.__dict__:
             yield child
             yield from _descendants(child)
@@ -330,6 +339,4 @@ def _descendants(cls: type) -> Iterator[type]:
 
 def register(registry: Registry) -> None:
     """All classes with fields."""
-    registry.factory(
-        lambda hint: is_record_class(get_origin(hint) or hint), lambda hint, r: RecordShape(hint, r)
-    )
+    registry.factory(lambda hint: is_record_class(origin_of(hint)), lambda hint, r: RecordShape(hint, r))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..codec import plain_type
@@ -25,7 +25,6 @@ class _Numbered(Shape):
     lists_elements = True
     has_entries = True
     cls: type
-    kind: Kind
 
     def kin(self, value: Any) -> int:
         cls = plain_type(value)
@@ -110,8 +109,8 @@ class _Numbered(Shape):
 class ListShape(_Numbered):
     """`list[T]`."""
 
-    kind = "list"
-    cls = list
+    kind: Kind = "list"
+    cls: type = list
 
     def __init__(self, hint: Any, item: Shape) -> None:
         self.type = hint
@@ -132,15 +131,15 @@ class ListShape(_Numbered):
 class TupleShape(ListShape):
     """`tuple[T, ...]`."""
 
-    kind = "tuple"
-    cls = tuple
+    kind: Kind = "tuple"
+    cls: type = tuple
 
 
 class DequeShape(ListShape):
     """`deque[T]`; the own field of one with a bound is `length/maxlen`."""
 
-    kind = "deque"
-    cls = deque
+    kind: Kind = "deque"
+    cls: type = deque
 
     def head(self, value: Any, name: bytes) -> bytes:
         head = super().head(value, name)
@@ -174,8 +173,8 @@ class DequeShape(ListShape):
 class FixedTupleShape(_Numbered):
     """`tuple[A, B, C]`: exactly these."""
 
-    kind = "tuple"
-    cls = tuple
+    kind: Kind = "tuple"
+    cls: type = tuple
 
     def __init__(self, hint: Any, items: Sequence[Shape], registry: Registry) -> None:
         self.type = hint
@@ -222,6 +221,10 @@ def _item(hint: Any) -> Any:
     return next(iter(arguments), Any)
 
 
+def _either(item: Any) -> Any:
+    return list[item] | tuple[item, ...]
+
+
 def _tuple(hint: Any, registry: Registry) -> Shape:
     arguments = get_args(hint)
     if hint is tuple or arguments[1:] == (Ellipsis,):
@@ -230,7 +233,8 @@ def _tuple(hint: Any, registry: Registry) -> Shape:
 
 
 def register(registry: Registry) -> None:
-    """Sequences; an abstract Sequence is kept as a list."""
-    registry.container((list,), lambda hint, r: ListShape(hint, r.shape(_item(hint))))
+    """Sequences; an abstract one is a list or a tuple, as given."""
+    registry.container((list, MutableSequence), lambda hint, r: ListShape(hint, r.shape(_item(hint))))
     registry.container((deque,), lambda hint, r: DequeShape(hint, r.shape(_item(hint))))
     registry.container((tuple,), _tuple)
+    registry.container((Sequence, Collection, Iterable), lambda hint, r: r.shape(_either(_item(hint))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableSet, Set
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..codec import plain_type
@@ -10,7 +10,7 @@ from ..errors import EncodeError, PathError
 from ..json_text import dump_json
 from ..names import join
 from ..paths import Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Shape
+from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Kind, Shape
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -25,7 +25,7 @@ MARKER = b"{}"
 class SetShape(Shape):
     """`set[T]` and `frozenset[T]`: a field with an empty value for each member."""
 
-    kind = "set"
+    kind: Kind = "set"
     has_entries = True
 
     def __init__(self, hint: Any, item: Shape, cls: type) -> None:
@@ -118,18 +118,23 @@ class SetShape(Shape):
 class _Member(Shape):
     """The empty field that says a member is there."""
 
-    kind = "leaf"
+    kind: Kind = "leaf"
     type = None
 
 
 MEMBER = _Member()
 
 
-def _shape(hint: Any, cls: type, registry: Registry) -> SetShape:
-    return SetShape(hint, registry.shape(next(iter(get_args(hint)), Any)), cls)
+def _item(hint: Any) -> Any:
+    return next(iter(get_args(hint)), Any)
+
+
+def _either(item: Any) -> Any:
+    return set[item] | frozenset[item]
 
 
 def register(registry: Registry) -> None:
-    """Sets; an abstract Set is kept as a set."""
-    registry.container((set,), lambda hint, r: _shape(hint, set, r))
-    registry.container((frozenset,), lambda hint, r: _shape(hint, frozenset, r))
+    """Sets; an abstract one is a set or a frozenset, as given."""
+    registry.container((set, MutableSet), lambda hint, r: SetShape(hint, r.shape(_item(hint)), set))
+    registry.container((frozenset,), lambda hint, r: SetShape(hint, r.shape(_item(hint)), frozenset))
+    registry.container((Set,), lambda hint, r: r.shape(_either(_item(hint))))

@@ -1,25 +1,29 @@
 """Optional, Union and Any: the own field always exists and says which alternative is stored.
 
-The first member that is not None is written bare, every other one with its tag. Any is the same with a fixed list of
-members that grows with the registry's own leaf types.
+The first member that is not None is written bare, every other one with its tag. Any is the same with a
+fixed list of members that grows with the registry's own leaf types.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
-from ..hints import is_union, peel
+from ..hints import is_literal, is_union, peel
 from ..paths import Step
-from ..shape import EXACT, FOREIGN, Child, Chosen, Default, Fields, Shape
+from ..shape import EXACT, FOREIGN, Child, Chosen, Default, Fields, Kind, Shape
 from ..stored import Stored
+from .literals import literal_leaves
 
 if TYPE_CHECKING:
     from ..registry import Registry
 
 __all__ = ["AnyShape", "UnionShape", "register"]
+
+R = TypeVar("R")
 
 NONE = b"~"
 BARE = b"~:"
@@ -28,7 +32,7 @@ BARE = b"~:"
 class UnionShape(Shape):
     """One of several shapes, or None if `optional`."""
 
-    kind = "union"
+    kind: Kind = "union"
 
     def __init__(self, hint: Any, members: tuple[Shape, ...], optional: bool, registry: Registry) -> None:
         self.type = hint
@@ -150,12 +154,13 @@ class UnionShape(Shape):
         return None if member is None else member.from_key_text(own)
 
     def child(self, step: Step) -> Child:
-        return self._of_members(lambda member: member.child(step))
+        return self._first(lambda member: member.child(step))
 
     def step(self, segment: bytes) -> Step:
-        return self._of_members(lambda member: member.step(segment))
+        return self._first(lambda member: member.step(segment))
 
-    def _of_members(self, ask: Any) -> Any:
+    def _first(self, ask: Callable[[Shape], R]) -> R:
+        """The answer of the first member that has one."""
         refusal = PathError(f"{self.tag} has no parts")
         for member in self.members:
             try:
@@ -279,32 +284,40 @@ def _says_its_type(tag: str, tree: Any) -> bool:
 
 
 def _union(hint: Any, registry: Registry) -> Shape:
-    arguments = [peel(argument)[0] for argument in _flat(hint)]
-    if Any in arguments or object in arguments:
+    """The shape of a Union or of a Literal."""
+    arguments = _flat(hint)
+    peeled = [peel(argument)[0] for argument in arguments]
+    if Any in peeled or object in peeled:
         return registry.shape(Any)
-    optional = type(None) in arguments
+    values = [value for literal in peeled if is_literal(literal) for value in get_args(literal)]
+    literals = literal_leaves(values, registry)
     members: dict[str, Shape] = {}
-    for argument, peeled in zip(_flat(hint), arguments, strict=True):
-        if peeled is not type(None):
-            member = registry.shape(argument)
+    for argument, inner in zip(arguments, peeled, strict=True):
+        found = literals if is_literal(inner) else [registry.shape(argument)]
+        for member in found if inner is not NoneType else ():
             members.setdefault(member.tag, member)
-    if not members:
-        return registry.shape(type(None))
-    return UnionShape(hint, tuple(members.values()), optional, registry)
+    optional = NoneType in peeled or None in values
+    if len(members) == 1 and not optional:
+        return next(iter(members.values()))
+    return (
+        UnionShape(hint, tuple(members.values()), optional, registry) if members else registry.shape(NoneType)
+    )
 
 
 def _flat(hint: Any) -> list[Any]:
     """The members of a union, those of unions inside it (through aliases) included."""
+    if not is_union(hint):
+        return [hint]
     flat: list[Any] = []
     for argument in get_args(hint):
         inner, metadata = peel(argument)
-        flat.extend(_flat(inner) if is_union(inner) and not metadata else [argument])
+        flat.extend(_flat(inner) if not metadata else [argument])
     return flat
 
 
 def register(registry: Registry) -> None:
     """Unions in both spellings; Any and what means the same."""
-    registry.factory(is_union, _union)
+    registry.factory(lambda hint: is_union(hint) or is_literal(hint), _union)
     registry.factory(
         lambda hint: hint is Any or hint is object or isinstance(hint, TypeVar), lambda _, r: r.any_shape()
     )
