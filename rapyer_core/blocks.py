@@ -1,0 +1,240 @@
+"""Blocks: the objects, reads and writes of one ``pipeline``, ``transaction`` or ``lock``. No waiting, no I/O.
+
+The doors (``transactions`` and its blocking twin) do the waiting; what a block knows and decides is here, once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rapyer_core.collection import Context, Target
+from rapyer_core.drafts import Recorder, draft_of, recorder_of
+from rapyer_core.errors import NotFound
+from rapyer_core.models import Ref, model_of
+from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, seen_from, watch, whole
+from rapyer_core.operations.locks import fence_for, release_command
+from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
+from rapyer_core.operations.reading import read
+from rapyer_core.requests import Command, Lost, Operation, ServerError
+from rapyer_core.retries import Retry
+from rapyer_core.states import State, attach, state_of
+
+
+@dataclass(slots=True)
+class _Want(Unit):
+    """A reading of one whole object."""
+
+    target: Target
+    needs: None = None
+
+    def decide(self, seen: Seen) -> Any:
+        raise NotImplementedError
+
+
+def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
+    """Read the objects; watching: under WATCH, on the connection that the caller goes on holding."""
+    if watching:
+        wants = [_Want(target) for target in targets]
+        try:
+            replies = yield watch(wants)
+        except Lost:
+            pass  # a stale connection; the ordinary way connects anew
+        else:
+            if isinstance(replies[0], ServerError):
+                raise refused(targets[0], replies[0])
+            return [seen_from(want, reply) for want, reply in zip(wants, replies[1:], strict=True)]
+    commands: list[Command] = [(b"HGETALL", target.key) for target in targets]
+    replies = yield from read(ctx, commands, **targets[0].data)
+    for target, reply in zip(targets, replies, strict=True):
+        if isinstance(reply, ServerError):
+            raise refused(target, reply)
+    return [whole(reply) for reply in replies]
+
+
+@dataclass(slots=True)
+class Block:
+    """What one block knows. recorders: by key, in the order met. seen: entry readings that are still watched."""
+
+    ctx: Context
+    retry: Retry | None = None
+    exactly_once: bool | None = None
+    recorders: dict[bytes, Recorder] = field(default_factory=dict)
+    saves: dict[bytes, tuple[Any, Any]] = field(default_factory=dict)
+    seen: dict[bytes, Seen] = field(default_factory=dict)
+
+    def add(self, target: Target, seen: Seen, local: Any = None, watched: bool = False) -> Recorder:
+        """An object read for this block."""
+        work = target.collection.load(seen.fields, target.pk) if seen.exists else None
+        recorder = Recorder(target, seen.fields if seen.exists else None, work, local)
+        self.recorders[target.key] = recorder
+        if watched:
+            self.seen[target.key] = seen
+        return recorder
+
+    def draft(self, recorder: Recorder) -> Any:
+        """Its draft; NotFound if there is no such object, or no longer in this block."""
+        if recorder.work is None or recorder.deleted:
+            raise NotFound(**recorder.target.data)
+        return draft_of(recorder)
+
+    def insert(self, obj: Any) -> Any:
+        """The object as it is now is created at commit; its draft."""
+        if isinstance(obj, Ref) or recorder_of(obj) is not None:
+            raise TypeError("insert takes an object, not a ref or draft")
+        target = self.ctx.target(obj)
+        fields = target.collection.dump(obj, target.pk)
+        known = self.recorders.get(target.key)
+        if known is not None and known.work is not None and not known.deleted:
+            raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already, as a draft")
+        replaces = known is not None and known.deleted
+        recorder = Recorder(target, known.entry if known else None, target.collection.load(fields, target.pk), obj)
+        recorder.created = True
+        recorder.replaces = replaces
+        recorder.inserted = fields
+        self.recorders[target.key] = recorder
+        return draft_of(recorder)
+
+    def delete(self, recorder: Recorder) -> None:
+        """The object is deleted at commit."""
+        recorder.check_open()
+        if recorder.created and recorder.entry is None:
+            del self.recorders[recorder.target.key]
+            recorder.open = False
+            return
+        recorder.deleted = True
+
+    def save(self, obj: Any) -> None:
+        """A plain object, as it is at commit, is saved with the block, under the rules of ``save``."""
+        if recorder_of(obj) is not None:
+            return
+        if isinstance(obj, Ref):
+            raise TypeError("a ref has no values to save")
+        target = self.ctx.target(obj)
+        if target.key in self.recorders:
+            raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already: change its draft")
+        target.collection.dump(obj, target.pk)
+        self.saves[target.key] = (obj, target)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys of all objects met."""
+        return tuple(sorted({*self.recorders, *self.saves}))
+
+    def units(self) -> list[Unit]:
+        """The parts of the commit."""
+        for recorder in self.recorders.values():
+            recorder.finish()
+        units: list[Unit] = list(self.recorders.values())
+        for obj, target in self.saves.values():
+            fields = target.collection.dump(obj, target.pk)
+            stored = state_of(obj).stored
+            units.append(
+                SaveWhole(target, fields) if stored is None else save_changes(target, dict(stored), fields, False)
+            )
+        return units
+
+    def commit(self, watching: bool = False, fences: Iterable[Fence] = ()) -> Operation[Outcome | None]:
+        """One commit of everything; fences: held locks, given back by the same EXEC. None: there was nothing."""
+        held = list(fences)
+        units = self.units()
+        if not units:
+            return None
+        lead = None
+        if watching and not held and all(unit.target.key in self.seen for unit in units):
+            lead = Lead([self.seen[unit.target.key] for unit in units])
+        outcome = yield from commit(
+            self.ctx,
+            units,
+            retry=self.retry,
+            exactly_once=self.exactly_once,
+            fences=held,
+            extra=[release_command(fence) for fence in held],
+            lead=lead,
+        )
+        self._show(units)
+        return outcome
+
+    def _show(self, units: Sequence[Unit]) -> None:
+        for recorder in self.recorders.values():
+            recorder.show()
+        for unit in units[len(self.recorders) :]:
+            obj, target = self.saves[unit.target.key]
+            fields = unit.fields if isinstance(unit, SaveWhole) else after_save(unit)  # type: ignore[arg-type]  # only these two kinds
+            attach(obj, State(target.pk, fields))
+
+    def close(self) -> None:
+        """End the block; its drafts can still be read."""
+        for recorder in self.recorders.values():
+            recorder.open = False
+
+
+@dataclass(slots=True)
+class Scope:
+    """The nested lock blocks of one task: one commit, when the outermost ends.
+
+    fences: held locks by lock key. counts: how many blocks of this task are in each. lost: a lease ran out.
+    """
+
+    block: Block
+    fences: dict[bytes, Fence] = field(default_factory=dict)
+    leases: dict[bytes, float] = field(default_factory=dict)
+    depth: int = 0
+
+    def wanted(self, targets: Sequence[Target], name: str) -> list[Fence]:
+        """The locks still to take, in the order that all tasks take them in."""
+        fences = [fence_for(target, name) for target in targets]
+        return sorted((fence for fence in fences if fence.key not in self.fences), key=lambda fence: fence.key)
+
+    def patience(self, fence: Fence, timeout: float) -> float:
+        """Seconds to wait for it: less, at random, when a later lock is held, so that one of two gives way."""
+        if any(key > fence.key for key in self.fences):
+            return random.uniform(0, timeout)
+        return timeout
+
+    def unread(self, targets: Sequence[Target]) -> list[Target]:
+        """The objects that no block of this task has read yet."""
+        return [target for target in targets if target.key not in self.block.recorders]
+
+    def marks(self) -> dict[bytes, int]:
+        """A point to go back to when a nested block fails."""
+        return {key: recorder.mark() for key, recorder in self.block.recorders.items()}
+
+    def back(self, marks: dict[bytes, int]) -> None:
+        """Forget what was recorded since the point."""
+        for key, recorder in self.block.recorders.items():
+            recorder.back(marks.get(key, 0))
+
+
+def drafts(block: Block, targets: Sequence[Target]) -> Any:
+    """The draft of one object; of several, a tuple of them."""
+    made = tuple(block.draft(block.recorders[target.key]) for target in targets)
+    return made[0] if len(made) == 1 else made
+
+
+def pipeline_targets(ctx: Context, objects: Sequence[Any]) -> list[Target]:
+    """The targets of the objects given to ``pipeline`` or ``lock``."""
+    if not objects:
+        raise TypeError("at least one object is needed")
+    targets = [ctx.target(obj) for obj in objects]
+    if len({target.key for target in targets}) != len(targets):
+        raise TypeError("the same object was given twice")
+    return targets
+
+
+def transaction_target(ctx: Context, obj: Any, pk: Any) -> Target:
+    """The target of ``tx.delete(draft)``, ``tx.delete(obj)`` or ``tx.delete(Player, pk)``."""
+    recorder = recorder_of(obj)
+    if recorder is not None:
+        return recorder.target
+    if isinstance(obj, type):
+        return ctx.collection(model_of(obj)).target(pk)
+    return ctx.target(obj)
+
+
+def locals_of(obj: Any) -> Any:
+    """The instance to show the new values after the commit, if the caller gave one."""
+    return None if isinstance(obj, Ref) else obj
+

@@ -1,0 +1,211 @@
+"""Collections: one model's objects as one session sees them. Keys, stored forms, index keys. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from rapyer_codecs import ConstraintError, LimitExceeded, Mapper, PathError, RapyerError, Slot
+
+from rapyer_core.errors import DecodeError, EncodeError
+from rapyer_core.expressions import Path, parts_of
+from rapyer_core.keys import escape_pk, unescape_pk
+from rapyer_core.models import IndexField, Model, Ref, model_of, pk_of, ref_parts
+from rapyer_core.retries import Retry
+from rapyer_core.states import State, attach, state_of
+
+T = TypeVar("T")
+
+EXISTS = b"~"
+"""The field that is there exactly while the object exists; it holds the model's version."""
+
+KEY_LIMIT = 1024
+"""Bytes a key may have."""
+
+Fields = dict[bytes, bytes]
+"""Stored fields of one object: name -> value, without the ``~`` field."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every operation of a session knows. prefix: of every key. exactly_once: the default of its writes."""
+
+    prefix: str = ""
+    retry: Retry = Retry()
+    exactly_once: bool = False
+    _collections: dict[Model[Any], Collection[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def collection(self, model: Model[T]) -> Collection[T]:
+        """The model's objects in this session."""
+        found = self._collections.get(model)
+        if found is None:
+            found = self._collections[model] = Collection(model, self.prefix)
+        return found
+
+    def target(self, obj: Any) -> Target:
+        """The stored object that an instance, or a ``ref``, stands for."""
+        if isinstance(obj, Ref):
+            model, pk = ref_parts(obj)
+            return self.collection(model).target(pk)
+        model = model_of(type(obj))
+        collection = self.collection(model)
+        state = state_of(obj)
+        text = collection.pk_text(pk_of(obj))
+        if state.stored is not None and state.pk is not None and state.pk != text:
+            raise ConstraintError(
+                model=model.name,
+                pk=state.pk,
+                reason="the key field of a loaded object was changed; insert a new object and delete the old one",
+            )
+        return Target(collection, text, collection.key(text), obj)
+
+
+class Collection(Generic[T]):
+    """The objects of one model under one prefix."""
+
+    def __init__(self, model: Model[T], prefix: str) -> None:
+        self.model = model
+        self.prefix = prefix
+        self.head = f"{prefix}{model.name}:".encode()
+        self.version = str(model.version).encode()
+
+    @property
+    def mapper(self) -> Mapper[T]:
+        """The engine's compiled plan of the class."""
+        return self.model.mapper
+
+    @cached_property
+    def indexes(self) -> tuple[IndexField, ...]:
+        """The model's Index fields."""
+        return self.model.indexes
+
+    @cached_property
+    def expiry_key(self) -> bytes:
+        """The sorted set of when (milliseconds since 1970) objects of an indexed model with a ttl expire."""
+        return f"{self.prefix}~{self.model.name}:expiry".encode()
+
+    @property
+    def keeps_expiry(self) -> bool:
+        """Whether index entries must be found again after their objects expired."""
+        return self.model.ttl is not None and bool(self.indexes)
+
+    def index_key(self, index: IndexField) -> bytes:
+        """The sorted set of one indexed field: member = primary key text, score = value."""
+        return f"{self.prefix}~{self.model.name}:index:{index.name}".encode()
+
+    def key(self, pk: str) -> bytes:
+        """The Redis key of the object with this primary key text."""
+        key = self.head + escape_pk(pk).encode()
+        if len(key) > KEY_LIMIT:
+            raise LimitExceeded(model=self.model.name, reason=f"the key has {len(key)} bytes, the limit is {KEY_LIMIT}")
+        return key
+
+    def own_key(self, key: bytes, name: str) -> bytes:
+        """A key that the library keeps for one object, in that object's slot."""
+        return b"%b~{%b}%b" % (self.prefix.encode(), key, name.encode())
+
+    def pk_from_key(self, key: bytes) -> str:
+        """The primary key text in a Redis key."""
+        return unescape_pk(key[len(self.head) :].decode())
+
+    def pk_text(self, pk: Any) -> str:
+        """The text of a primary key given as the Key field's value, or as a generated id."""
+        slot = self.model.key_slot
+        with self.named(None):
+            if slot is None:
+                if not isinstance(pk, str):
+                    raise EncodeError(path="pk", target="str", reason=f"a primary key of type str is expected, not {type(pk).__name__}")
+                text = pk
+            else:
+                text = slot.encode(pk).decode()
+            if not text:
+                raise ConstraintError(path=slot.text if slot else "pk", reason="a primary key cannot be empty")
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise EncodeError(path="pk", target="str", reason="a primary key must be encodable as UTF-8") from None
+        return text
+
+    def target(self, pk: Any, obj: Any = None) -> Target:
+        """The object with this primary key (the Key field's value)."""
+        text = self.pk_text(pk)
+        return Target(self, text, self.key(text), obj)
+
+    @contextmanager
+    def named(self, pk: str | None) -> Iterator[None]:
+        """Errors of the engine that pass through learn the model and the primary key."""
+        try:
+            yield
+        except RapyerError as error:
+            if getattr(error, "model", None) is None:
+                error.model = self.model.name
+            if getattr(error, "pk", None) is None:
+                error.pk = pk
+            raise
+
+    def dump(self, obj: T, pk: str) -> Fields:
+        """The stored form of an object, without ``~``."""
+        try:
+            return self.mapper.dump(obj)
+        except RapyerError:
+            with self.named(pk):
+                raise
+
+    def load(self, fields: Mapping[bytes, bytes], pk: str) -> T:
+        """The object of stored fields, remembering them. DecodeError names what cannot be read."""
+        try:
+            obj = self.mapper.load(fields)
+        except RapyerError:
+            with self.named(pk):
+                raise
+        slot = self.model.key_slot
+        if slot is not None and self.pk_text(slot.get(obj)) != pk:
+            raise DecodeError(
+                model=self.model.name,
+                pk=pk,
+                path=slot.text,
+                raw=fields.get(slot.name),
+                target=str(slot.shape.type),
+                reason="the stored key field names another object",
+            )
+        attach(obj, State(pk, fields))
+        return obj
+
+    def slot(self, path: Any) -> Slot:
+        """The place a path names: a class attribute path of this model (or of a parent model), or text."""
+        if isinstance(path, Path):
+            model, steps = parts_of(path)
+            if model is not self.model and not issubclass(self.model.cls, model.cls):
+                raise PathError(
+                    model=self.model.name, path=repr(path), reason=f"the path belongs to {model.cls.__qualname__}"
+                )
+        elif isinstance(path, str):
+            with self.named(None):
+                steps = self.mapper.parse(path)
+        else:
+            raise PathError(
+                model=self.model.name,
+                reason=f"a field path such as {self.model.cls.__name__}.field is expected, not {type(path).__name__}",
+            )
+        if not steps:
+            raise PathError(model=self.model.name, reason="a path must name a field, not the whole object")
+        with self.named(None):
+            return self.mapper.slot(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stored object. pk: text. obj: the caller's instance, None for a ``ref``."""
+
+    collection: Collection[Any]
+    pk: str
+    key: bytes
+    obj: Any = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What errors about this object say."""
+        return {"model": self.collection.model.name, "pk": self.pk}

@@ -1,0 +1,25 @@
+"""Markers of a field's role: the key and the indexed fields. ``Packed``, ``Alias`` and ``Codec`` come from the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMarker:
+    """The annotated field is the object's primary key."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMarker:
+    """The annotated field is kept in a sorted index."""
+
+
+Key = Annotated[_T, KeyMarker()]
+"""``username: Key[str]``: the field whose value names the object. At most one a model."""
+
+Index = Annotated[_T, IndexMarker()]
+"""``score: Index[int]``: kept in a sorted index, written in the same EXEC as the value."""

@@ -1,0 +1,366 @@
+"""Models: what ``@redis_model`` makes of a class. Names, key and index fields, and class attributes as field paths.
+
+Nothing is opened, read or sent here. How instances are stored is the engine's work; how they are read and written
+is the operations'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast, get_origin, overload
+
+import attrs
+from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType, default_registry
+
+from rapyer_core.expressions import Path
+from rapyer_core.keys import new_id
+from rapyer_core.markers import IndexMarker, KeyMarker
+from rapyer_core.places import value_shape
+from rapyer_core.states import ATTRIBUTE, State, attach, state_of
+
+T = TypeVar("T")
+
+_MODEL = "__rapyer_model__"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+
+
+class ModelMeta(type):
+    """The type of model classes: a field's name, asked of the class, is the field's path.
+
+    Only on a class that is itself a model. What ``dataclass`` left on the class (defaults, slot descriptors) stays
+    there, for instances and for subclasses.
+    """
+
+    def __getattribute__(cls, name: str) -> Any:
+        model = type.__getattribute__(cls, "__dict__").get(_MODEL)
+        if model is not None and name in model.names:
+            return Path(model, (name,))
+        return type.__getattribute__(cls, name)
+
+
+@functools.cache
+def _metaclass(base: type[type]) -> type[type]:
+    """The metaclass for a class whose own metaclass is base (ABCMeta, for one)."""
+    if issubclass(base, ModelMeta):
+        return base
+    if base is type:
+        return ModelMeta
+    return types.new_class(f"Model{base.__name__}", (ModelMeta, base))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexField:
+    """One indexed field: where it is, and the name its sorted index has."""
+
+    slot: Slot
+
+    @property
+    def name(self) -> str:
+        """The field's stored name."""
+        return self.slot.name.decode()
+
+    def score(self, fields: dict[bytes, bytes]) -> float | None:
+        """The score of an object with these stored fields. None: it is not in the index (None, nan, not there)."""
+        if not self.slot.present(fields):
+            fields = self.slot.default_fields() or {}
+            if not fields:
+                return None
+        value = self.slot.load(fields)
+        if value is None or value != value:
+            return None
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf") if value > 0 else float("-inf")
+
+
+class Model(Generic[T]):
+    """One class as a model: its name, ttl (seconds) and version, and what its fields are."""
+
+    def __init__(
+        self, cls: type[T], name: str, ttl: float | None, version: int, registry: Registry = default_registry
+    ) -> None:
+        self.cls = cls
+        self.name = name
+        self.ttl = ttl
+        self.version = version
+        self.registry = registry
+        self.names = frozenset(_field_names(cls))
+        self.frozen = _is_frozen(cls)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name} of {self.cls.__qualname__}>"
+
+    @property
+    def mapper(self) -> Mapper[T]:
+        """The engine's compiled plan of the class."""
+        return self.registry.mapper(self.cls)
+
+    @functools.cached_property
+    def key_slot(self) -> Slot | None:
+        """The Key field, if the class has one."""
+        marked = [slot for slot in self._top_slots() if _marked(slot, KeyMarker)]
+        if len(marked) > 1:
+            names = ", ".join(slot.text for slot in marked)
+            raise TypeError(f"{self.cls.__qualname__} has more than one Key field ({names}); mark one of them")
+        for slot in marked:
+            if slot.shape.kind != "leaf":
+                raise UnsupportedType(
+                    model=self.name, path=slot.text, target=str(slot.shape.type), reason="a Key holds one plain value"
+                )
+        return marked[0] if marked else None
+
+    @functools.cached_property
+    def indexes(self) -> tuple[IndexField, ...]:
+        """The Index fields, nested ones included."""
+        found = tuple(IndexField(slot) for slot in self.mapper.static_slots() if _marked(slot, IndexMarker))
+        for index in found:
+            shape = value_shape(index.slot)
+            if shape.type not in (int, float):
+                raise UnsupportedType(
+                    model=self.name,
+                    path=index.slot.text,
+                    target=str(index.slot.shape.type),
+                    reason="an Index holds an int or a float",
+                )
+        return found
+
+    def index(self, steps: tuple[Any, ...]) -> IndexField | None:
+        """The index of the field at the steps, if it has one."""
+        return next((index for index in self.indexes if index.slot.steps == steps), None)
+
+    def _top_slots(self) -> Iterator[Slot]:
+        for field in self.mapper.fields:
+            yield self.mapper.slot((field.name,))
+
+
+def _marked(slot: Slot, marker: type) -> bool:
+    return any(isinstance(extra, marker) for extra in slot.metadata)
+
+
+def _field_names(cls: type[Any]) -> list[str]:
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls)]
+    if attrs.has(cls):
+        return [field.name for field in attrs.fields(cls)]
+    raise TypeError(
+        f"{cls.__qualname__} is neither a dataclass nor an attrs class: put @dataclass under @redis_model"
+    )
+
+
+def _is_frozen(cls: type[Any]) -> bool:
+    if dataclasses.is_dataclass(cls):
+        return bool(cast(Any, cls).__dataclass_params__.frozen)
+    return cls.__setattr__ is not object.__setattr__ and bool(getattr(cls, "__attrs_props__", None)) and (
+        "frozen" in getattr(cls.__setattr__, "__name__", "")
+    )
+
+
+def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> Model[T]:
+    """Make the class, whose type is a ModelMeta, a model. Checks what can be checked without an instance."""
+    name = cls.__name__ if name is None else name
+    if not _NAME.match(name):
+        raise ValueError(
+            f"the model name {name!r} of {cls.__qualname__} must be a letter or _, then letters, digits, _ . or -"
+        )
+    if ttl is not None and not ttl > 0:
+        raise ValueError(f"the ttl of {cls.__qualname__} must be more than 0 seconds")
+    if version < 1:
+        raise ValueError(f"the version of {cls.__qualname__} counts from 1")
+    model = Model(cls, name, ttl, version)
+    default_registry.check(cls)
+    type.__setattr__(cls, _MODEL, model)
+    return model
+
+
+@overload
+def redis_model(cls: type[T], /) -> type[T]: ...
+@overload
+def redis_model(
+    *, name: str | None = None, ttl: float | None = None, version: int = 1
+) -> Callable[[type[T]], type[T]]: ...
+def redis_model(
+    cls: type[T] | None = None, /, *, name: str | None = None, ttl: float | None = None, version: int = 1
+) -> type[T] | Callable[[type[T]], type[T]]:
+    """Make a dataclass (or attrs class) a Redis model. Its instances stay what they are.
+
+    name: the first part of every key, by default the class's name. ttl: seconds that an object lives after it was
+    written whole. version: of the stored form, written into every object.
+
+    Raises TypeError for a class that is no dataclass, UnsupportedType for a field whose type has no codec.
+    """
+
+    def decorate(plain: type[T]) -> type[T]:
+        _field_names(plain)
+        made = _rebuilt(plain)
+        define(made, name, ttl, version)
+        return made
+
+    return decorate if cls is None else decorate(cls)
+
+
+def _rebuilt(cls: type[T]) -> type[T]:
+    """The same class again, with ModelMeta as its type, and with a hidden slot where instances have no __dict__."""
+    namespace = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__", _MODEL)}
+    if "__slots__" in namespace:
+        slots = namespace["__slots__"]
+        slots = (slots,) if isinstance(slots, str) else tuple(slots)
+        for slot in slots:
+            namespace.pop(slot, None)
+        if not any("__dict__" in base.__dict__ or hasattr(base, ATTRIBUTE) for base in cls.__mro__[:-1]):
+            slots += (ATTRIBUTE,)
+        namespace["__slots__"] = slots
+    made = cast(type[T], _metaclass(type(cls))(cls.__name__, cls.__bases__, namespace))
+    _repoint_cells(cls, made)
+    _keep_state_in_pickles(made)
+    return made
+
+
+def _repoint_cells(old: type, new: type) -> None:
+    """Functions that mean their own class (``super()``, generated ``__setattr__``) must mean the new one.
+
+    Source of the approach: attrs, which rebuilds slotted classes in the same way.
+    """
+    for value in list(new.__dict__.values()):
+        if isinstance(value, classmethod | staticmethod):
+            functions = [value.__func__]
+        elif isinstance(value, property):
+            functions = [value.fget, value.fset, value.fdel]
+        else:
+            functions = [value]
+        for function in functions:
+            function = getattr(function, "__wrapped__", function)
+            for cell in getattr(function, "__closure__", None) or ():
+                try:
+                    points_at_old = cell.cell_contents is old
+                except ValueError:
+                    continue
+                if points_at_old:
+                    cell.cell_contents = new
+
+
+def _keep_state_in_pickles(cls: type) -> None:
+    """Where a class brings its own ``__getstate__``, carry our state beside what that returns."""
+    own_get = getattr(cls, "__getstate__", None)
+    if own_get is None or own_get is getattr(object, "__getstate__", None) or hasattr(own_get, "__rapyer_wraps__"):
+        return
+    own_set = getattr(cls, "__setstate__", None)
+
+    def __getstate__(self: Any) -> Any:
+        return own_get(self), state_of(self)
+
+    def __setstate__(self: Any, pair: tuple[Any, State]) -> None:
+        own, state = pair
+        if own_set is not None:
+            own_set(self, own)
+        else:
+            _default_setstate(self, own)
+        attach(self, state)
+
+    cast(Any, __getstate__).__rapyer_wraps__ = True
+    type.__setattr__(cls, "__getstate__", __getstate__)
+    type.__setattr__(cls, "__setstate__", __setstate__)
+
+
+def _default_setstate(obj: object, state: Any) -> None:
+    """What copy and pickle do with a state when a class has no ``__setstate__``."""
+    in_dict, in_slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    for name, value in {**(in_dict or {}), **(in_slots or {})}.items():
+        object.__setattr__(obj, name, value)
+
+
+def model_of(cls: Any) -> Model[Any]:
+    """The model of a class (or of ``Box[int]``, which is Box's). TypeError if it is none."""
+    origin = get_origin(cls) or cls
+    if isinstance(origin, type):
+        model = origin.__dict__.get(_MODEL)
+        if isinstance(model, Model):
+            return model
+    raise TypeError(_not_a_model(origin))
+
+
+def _not_a_model(cls: Any) -> str:
+    if not isinstance(cls, type):
+        return f"a model class is expected, not {type(cls).__name__}"
+    parent = next((base for base in cls.__mro__[1:] if isinstance(base.__dict__.get(_MODEL), Model)), None)
+    if parent is not None:
+        return (
+            f"{cls.__qualname__} is a subclass of the model {parent.__qualname__} but no model itself: "
+            "decorate it with @redis_model (its objects then have keys of their own)"
+        )
+    return f"{cls.__qualname__} is no model: decorate it with @redis_model"
+
+
+def paths(cls: type[T]) -> T:
+    """The field paths of a model, typed as one of its objects: ``P = paths(Player); P.username == "alice"``.
+
+    The same as the class attributes, for fields to which type checkers refuse class access.
+    """
+    return cast(T, Path(model_of(cls), ()))
+
+
+
+
+def pk_of(obj: object) -> Any:
+    """The object's primary key: its Key field's value, else its id, generated now if it has none yet."""
+    if isinstance(obj, Ref):
+        return ref_parts(obj)[1]
+    model = model_of(type(obj))
+    slot = model.key_slot
+    if slot is not None:
+        return slot.get(obj)
+    state = state_of(obj)
+    if state.pk is None:
+        state = dataclasses.replace(state, pk=new_id())
+        attach(obj, state)
+    return state.pk
+
+
+class Ref:
+    """Stands for a stored object that was not loaded. Has no attributes of its own; made by :func:`ref`."""
+
+    __slots__ = ("__model", "__pk")
+
+    def __init__(self, model: Model[Any], pk: Any) -> None:
+        self.__model = model
+        self.__pk = pk
+
+    def __repr__(self) -> str:
+        return f"ref({self.__model.cls.__name__}, …)"
+
+
+_ref_model = cast(Any, Ref.__dict__["_Ref__model"]).__get__
+_ref_pk = cast(Any, Ref.__dict__["_Ref__pk"]).__get__
+
+
+def ref(cls: type[T], pk: Any) -> T:
+    """A stand-in for the stored object with this primary key, for functions that need no loaded one.
+
+    ``await increment(ref(Player, "alice"), Player.score, 5)`` costs no read.
+    """
+    return cast(T, Ref(model_of(cls), pk))
+
+
+def ref_parts(stand_in: Ref) -> tuple[Model[Any], Any]:
+    """The model and primary key of a stand-in."""
+    return _ref_model(stand_in), _ref_pk(stand_in)
+
+
+def evolve(obj: T, **changes: Any) -> T:
+    """A copy of the object with these fields changed that keeps its identity: what it was loaded with, and its pk.
+
+    ``dataclasses.replace`` makes a new, never loaded object instead.
+    """
+    model_of(type(obj))
+    made: T
+    if dataclasses.is_dataclass(obj):
+        made = cast(T, dataclasses.replace(cast(Any, obj), **changes))
+    else:
+        made = cast(T, attrs.evolve(cast(Any, obj), **changes))
+    attach(made, state_of(obj))
+    return made

@@ -1,0 +1,423 @@
+"""The commit: how writes to one or several objects become one MULTI/EXEC, all or nothing, and never stale.
+
+A :class:`Unit` is one object's part. It says which stored fields it must see, and, given them, decides what to
+write (a :class:`Change`) or refuses. The loop here does the rest:
+
+    WATCH keys, read what every unit must see            one round trip
+    every unit decides                                   no I/O
+    MULTI, all changes, EXEC                             one round trip; nil: somebody wrote; again from the top
+
+Values are compared by the units, so that writers of other fields only cost a retry. The reads stand under the same
+WATCH as the EXEC, so nothing changes between the decision and the write. No unit does I/O.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Protocol
+
+from rapyer_core.collection import EXISTS, Context, Fields, Target
+from rapyer_core.errors import ConnectionFailed, Conflict, LockLost, NotApplied, NotFound, OutcomeUnknown, ServerRefused, WrongKeyType
+from rapyer_core.models import IndexField
+from rapyer_core.requests import (
+    Batch,
+    Command,
+    Lost,
+    Operation,
+    Pause,
+    Reply,
+    ServerError,
+    Turn,
+    atomic,
+    exec_replies,
+)
+from rapyer_core.retries import Retry
+
+PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"})
+"""Refusals that end by themselves: the write was not applied, and is tried again until the deadline."""
+
+TOKEN_LIFE = 600.0
+"""Seconds an exactly-once token lives. Far beyond any deadline of a look-up that trusts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read of one object. fields: of a partial read, only those that were asked for."""
+
+    exists: bool
+    fields: Fields
+    whole: bool
+
+
+@dataclass(slots=True)
+class Change:
+    """What to write to one object. put, drop: fields. replace: instead of all that is stored. erase: delete it.
+
+    extra: further commands, of index keys. tail: a further read in the same EXEC.
+    """
+
+    put: Fields = field(default_factory=dict)
+    drop: Sequence[bytes] = ()
+    replace: bool = False
+    erase: bool = False
+    extra: Sequence[Command] = ()
+    tail: Command | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is written."""
+        return not (self.put or self.drop or self.replace or self.erase or self.extra)
+
+
+class Unit(Protocol):
+    """One object's part of a commit."""
+
+    target: Target
+    needs: Sequence[bytes] | None
+    """The fields it must see; None: all of them."""
+
+    def decide(self, seen: Seen) -> Change:
+        """What to write. Raises to refuse the whole commit (NotFound, Conflict, ...). Called once per attempt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A held lock that the commit must still hold. key: the lock's key; token: its owner; name: for messages."""
+
+    key: bytes
+    token: bytes
+    name: str
+    target: Target
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a commit went. tails: per unit, the reply to its tail command. attempts: tries in all."""
+
+    seen: list[Seen]
+    changes: list[Change]
+    tails: list[Reply]
+    attempts: int
+
+
+@dataclass(slots=True)
+class Lead:
+    """A first reading that was done before the commit, on the held connection, with the keys watched."""
+
+    seen: list[Seen]
+
+
+def commit(
+    ctx: Context,
+    units: Sequence[Unit],
+    *,
+    retry: Retry | None = None,
+    exactly_once: bool | None = None,
+    fences: Sequence[Fence] = (),
+    extra: Sequence[Command] = (),
+    lead: Lead | None = None,
+) -> Operation[Outcome]:
+    """Bring the units through one MULTI/EXEC, trying again while other writers are in the way.
+
+    extra: commands added to the EXEC (the release of locks). lead: the entry reading, if its WATCH is still held.
+
+    Raises what the units raise; Conflict when no try came through in time; LockLost; OutcomeUnknown when the reply
+    to an EXEC was lost (with exactly_once: only when the server stays unreachable); NotApplied; WrongKeyType.
+    """
+    once = ctx.exactly_once if exactly_once is None else exactly_once
+    targets = [unit.target for unit in units]
+    retry = retry or ctx.retry
+    if once:
+        retry = replace(retry, deadline=min(retry.deadline, TOKEN_LIFE / 2))
+    pauses = retry.pauses()
+    token = own_token(targets[0]) if once else None
+    tried = Outcome([], [], [], 0)
+    lost_one: Lost | None = None
+    queued = False
+    relinked = False
+    while True:
+        stop: Exception
+        try:
+            if lead is None or token is not None:
+                if not queued:
+                    yield Turn(tuple(sorted({unit.target.key for unit in units})), retry.deadline)
+                    queued = True
+                seen, applied = yield from _read(units, fences, token)
+                if applied:
+                    return tried
+            else:
+                seen, lead = lead.seen, None
+            changes = [unit.decide(found) for unit, found in zip(units, seen, strict=True)]
+            tried = Outcome(seen, changes, [None] * len(units), tried.attempts + 1)
+            commands = [
+                command
+                for unit, found, change in zip(units, seen, changes, strict=True)
+                for command in _commands(unit.target, found, change)
+            ]
+            if not commands and not extra and len(units) + len(fences) < 2:
+                return tried
+            if token is not None:
+                commands.append((b"SET", token, b"1", b"PX", int(TOKEN_LIFE * 1000)))
+            tails = [change.tail for change in changes if change.tail is not None]
+            replies = exec_replies((yield atomic([*commands, *extra, *tails])))
+            if isinstance(replies, list):
+                _raise_inner(targets, replies)
+                last = iter(replies[len(replies) - len(tails) :])
+                tried.tails = [None if change.tail is None else next(last) for change in changes]
+                return tried
+            if replies is not None:
+                raise refused(targets[0], replies)
+            stop = Conflict(**targets[0].data, attempts=tried.attempts, fields=())
+        except Lost as lost:
+            # With a token the next reading tells: it watches before it looks, so a late EXEC of this try is void.
+            if token is None and (lost.sent or relinked or lost.timed_out):
+                raise unknown(targets, lost) from None
+            relinked = True
+            lost_one = lost if lost.sent else lost_one
+            stop = unknown(targets, lost_one or lost)
+        except NotApplied as error:
+            if error.code not in PASSING:
+                raise
+            stop = error
+        pause = next(pauses, None)
+        if pause is None:
+            raise stop if lost_one is None else unknown(targets, lost_one)
+        yield Pause(pause)
+
+
+def read_commands(unit: Unit) -> Command:
+    """The command that shows a unit what it must see."""
+    if unit.needs is None:
+        return (b"HGETALL", unit.target.key)
+    return (b"HMGET", unit.target.key, EXISTS, *unit.needs)
+
+
+def seen_from(unit: Unit, reply: Reply) -> Seen:
+    """The reply to :func:`read_commands` as what was seen."""
+    if isinstance(reply, ServerError):
+        raise refused(unit.target, reply)
+    if unit.needs is None:
+        return whole(reply)
+    values = reply[1:]
+    fields = {name: value for name, value in zip(unit.needs, values, strict=True) if value is not None}
+    return Seen(reply[0] is not None, fields, False)
+
+
+def whole(reply: Reply) -> Seen:
+    """The reply to HGETALL as what was seen."""
+    fields: Fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    exists = fields.pop(EXISTS, None) is not None
+    return Seen(exists, fields if exists else {}, True)
+
+
+def watch(units: Sequence[Unit], fences: Sequence[Fence] = (), token: bytes | None = None) -> Batch:
+    """WATCH and read in one write."""
+    keys = [unit.target.key for unit in units] + [fence.key for fence in fences] + ([token] if token else [])
+    reads = [read_commands(unit) for unit in units]
+    fence_reads: list[Command] = [(b"GET", fence.key) for fence in fences]
+    look: list[Command] = [(b"EXISTS", token)] if token else []
+    return Batch([(b"WATCH", *keys), *reads, *fence_reads, *look], hold=True)
+
+
+def _read(
+    units: Sequence[Unit], fences: Sequence[Fence], token: bytes | None
+) -> Operation[tuple[list[Seen], bool]]:
+    """WATCH and read. The flag: an earlier try of the same commit turns out to have been applied."""
+    try:
+        replies = yield watch(units, fences, token)
+    except Lost as lost:
+        raise Lost(sent=False, timed_out=lost.timed_out) from None
+    if isinstance(replies[0], ServerError):
+        raise refused(units[0].target, replies[0])
+    if token is not None and replies.pop() == 1:
+        return [], True
+    for fence, reply in zip(fences, replies[1 + len(units) :], strict=True):
+        if reply != fence.token:
+            raise LockLost(**fence.target.data, name=fence.name)
+    return [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)], False
+
+
+def own_token(target: Target) -> bytes:
+    """A fresh exactly-once token key in the object's slot."""
+    return target.collection.own_key(target.key, f"token:{secrets.token_hex(12)}")
+
+
+# -- what a change is in commands: the one place that knows the old and the new value of indexed fields --
+
+
+def _commands(target: Target, seen: Seen, change: Change) -> list[Command]:
+    if change.empty:
+        return []
+    if change.erase:
+        return [(b"DEL", target.key), *_unindex(target)]
+    if change.replace:
+        return replace_commands(target, change.put)
+    commands: list[Command] = list(change.extra)
+    if change.drop:
+        commands.append((b"HDEL", target.key, *change.drop))
+    if change.put:
+        commands.append(hset(target.key, change.put))
+    for index in target.collection.indexes:
+        name = index.slot.name
+        if name in change.put or name in change.drop:
+            after = {name: change.put[name]} if name in change.put else {}
+            commands += _reindex(target, index, index.score(seen.fields), index.score(after))
+    return commands
+
+
+def replace_commands(target: Target, fields: Fields) -> list[Command]:
+    """An object written whole, over whatever is stored under its key, with its indexes and its ttl."""
+    collection = target.collection
+    commands: list[Command] = [
+        (b"DEL", target.key),
+        (*hset(target.key, fields), EXISTS, collection.version),
+    ]
+    if collection.model.ttl is not None:
+        commands.append((b"PEXPIRE", target.key, round(collection.model.ttl * 1000)))
+    return commands + reindexed(target, fields)
+
+
+def reindexed(target: Target, fields: Fields) -> list[Command]:
+    """All index entries of an object with these fields, and no others."""
+    collection = target.collection
+    commands: list[Command] = []
+    for index in collection.indexes:
+        score = index.score(fields)
+        commands += _reindex(target, index, 0.0 if score is None else None, score)
+    if collection.keeps_expiry:
+        later = round((time.time() + (collection.model.ttl or 0)) * 1000)
+        commands.append((b"ZADD", collection.expiry_key, later, target.pk.encode()))
+    return commands
+
+
+def hset(key: bytes, fields: Fields) -> Command:
+    """All fields in one HSET."""
+    return (b"HSET", key, *(part for pair in fields.items() for part in pair))
+
+
+def _reindex(target: Target, index: IndexField, old: float | None, new: float | None) -> list[Command]:
+    key, member = target.collection.index_key(index), target.pk.encode()
+    if new is None:
+        return [] if old is None else [(b"ZREM", key, member)]
+    return [(b"ZADD", key, repr(new).encode(), member)]
+
+
+def _unindex(target: Target) -> list[Command]:
+    collection, member = target.collection, target.pk.encode()
+    commands: list[Command] = [(b"ZREM", collection.index_key(index), member) for index in collection.indexes]
+    if collection.keeps_expiry:
+        commands.append((b"ZREM", collection.expiry_key, member))
+    return commands
+
+
+# -- blind writes --
+
+
+def blind(
+    ctx: Context,
+    target: Target,
+    commands: Sequence[Command],
+    *,
+    on_refused: Callable[[ServerError], None] | None = None,
+) -> Operation[list[Reply]]:
+    """Writes that need no stored value: one MULTI/EXEC without WATCH. At most one of them may be refusable.
+
+    Returns the replies, one per command. Raises NotFound (and removes what was written to a missing object).
+    on_refused: called instead of raising when the server refuses the last command, which had no effect then.
+    """
+    replies = yield from _blindly(ctx, [target], [(b"HEXISTS", target.key, EXISTS), *commands])
+    if isinstance(replies[0], ServerError):
+        raise refused(target, replies[0])
+    if not replies[0]:
+        yield from remove_debris(target)
+        raise NotFound(**target.data)
+    last = replies[-1]
+    if isinstance(last, ServerError):
+        if on_refused is None:
+            raise refused(target, last)
+        on_refused(last)
+    return replies[1:]
+
+
+def write_whole(ctx: Context, pairs: Sequence[tuple[Target, Fields]]) -> Operation[None]:
+    """Objects written whole over what is stored, in one MULTI/EXEC."""
+    commands = [command for target, fields in pairs for command in replace_commands(target, fields)]
+    _raise_inner([target for target, _ in pairs], (yield from _blindly(ctx, [target for target, _ in pairs], commands)))
+
+
+def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
+    """Objects deleted in one MULTI/EXEC; how many there were."""
+    checks: list[Command] = [(b"HEXISTS", target.key, EXISTS) for target in targets]
+    writes = [command for target in targets for command in ((b"DEL", target.key), *_unindex(target))]
+    replies = yield from _blindly(ctx, targets, [*checks, *writes])
+    return sum(reply == 1 for reply in replies[: len(targets)])
+
+
+def _blindly(ctx: Context, targets: Sequence[Target], commands: Sequence[Command]) -> Operation[list[Reply]]:
+    """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
+    pauses = ctx.retry.pauses()
+    while True:
+        try:
+            replies = exec_replies((yield atomic(commands)))
+        except Lost as lost:
+            raise unknown(targets, lost) from None
+        if isinstance(replies, list):
+            return replies
+        pause = next(pauses, None) if replies is not None and replies.code in PASSING else None
+        if pause is None:
+            raise refused(targets[0], replies or ServerError("EXECABORT"))
+        yield Pause(pause)
+
+
+def remove_debris(target: Target) -> Operation[None]:
+    """Delete a hash that is no object (no ``~`` field), unless it becomes one meanwhile."""
+    for _ in range(100):
+        try:
+            replies = yield Batch(
+                [(b"WATCH", target.key), (b"HEXISTS", target.key, EXISTS)], hold=True
+            )
+            if replies[1] != 0:
+                return
+            done = exec_replies((yield atomic([(b"DEL", target.key)])))
+        except Lost:
+            return
+        if done is not None:
+            return
+
+
+# -- errors --
+
+
+def refused(target: Target, error: ServerError) -> ServerRefused | WrongKeyType:
+    """The error for an error reply. Nothing was written."""
+    if error.code == "WRONGTYPE":
+        return WrongKeyType(**target.data, key=target.key.decode(errors="replace"))
+    return NotApplied(**target.data, code=error.code)
+
+
+def unknown(targets: Sequence[Target], lost: Lost) -> Exception:
+    """The error for a write whose reply was lost; if nothing was sent, that is known."""
+    if not lost.sent:
+        return ConnectionFailed(**targets[0].data, timed_out=lost.timed_out)
+    names = tuple(f"{target.collection.model.name}:{target.pk}" for target in targets)
+    return OutcomeUnknown(**targets[0].data, sent=names)
+
+
+def _raise_inner(targets: Sequence[Target], replies: Sequence[Reply]) -> None:
+    """An error inside an EXEC that was applied otherwise. Cannot come from our own keys; says so if it does."""
+    for reply in replies:
+        if isinstance(reply, ServerError):
+            _inner(targets[0], reply)
+
+
+def _inner(target: Target, error: ServerError) -> NoReturn:
+    raise ServerRefused(
+        **target.data,
+        code=error.code,
+        reason="the server refused one command of a commit whose others were applied: is a key of the library "
+        "(its name starts with ~) of a type of somebody else's?",
+    )

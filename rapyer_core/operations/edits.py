@@ -1,0 +1,192 @@
+"""Edits: what is done to one object, as plain values that can be applied to any current state of it.
+
+A commit that meets another writer applies them again to what is stored by then. ``apply`` works on an ordinary
+Python object; :class:`EditObject` turns the result into the fields to write. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rapyer_codecs import Slot
+
+from rapyer_core.collection import Fields, Target
+from rapyer_core.errors import MissingEntry, MissingValue, NotFound
+from rapyer_core.operations.commit import Change, Seen, Unit
+
+
+class Edit(Protocol):
+    """One change of one place."""
+
+    @property
+    def slot(self) -> Slot:
+        """The place it works on."""
+        ...
+
+    @property
+    def touched(self) -> Slot:
+        """The place whose stored fields it may change."""
+        ...
+
+    def apply(self, root: Any) -> Any:
+        """Change the object as Python would; returns what the operation returns."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Assign:
+    """The place gets this value, given in stored form so that each try builds a value of its own."""
+
+    slot: Slot
+    fields: Fields
+
+    @property
+    def touched(self) -> Slot:
+        """The place itself."""
+        return self.slot
+
+    def apply(self, root: Any) -> Any:
+        """Put the value there."""
+        self.slot.put(root, self.slot.load(self.fields))
+
+
+@dataclass(slots=True, frozen=True)
+class Compute:
+    """The place gets a value computed from its own."""
+
+    slot: Slot
+    function: Callable[[Any], Any]
+
+    @property
+    def touched(self) -> Slot:
+        """The place itself."""
+        return self.slot
+
+    def apply(self, root: Any) -> Any:
+        """Compute and put; returns the new value."""
+        value = self.function(self.slot.get(root))
+        self.slot.put(root, value)
+        return value
+
+
+@dataclass(slots=True, frozen=True)
+class Call:
+    """A method of the container at the place is called. arguments: built anew for each try.
+
+    entry: the only entry that it changes, if it changes one.
+    """
+
+    slot: Slot
+    method: str
+    arguments: Callable[[], tuple[Any, ...]]
+    entry: Slot | None = None
+
+    @property
+    def touched(self) -> Slot:
+        """The entry, or the whole container."""
+        return self.entry or self.slot
+
+    def apply(self, root: Any) -> Any:
+        """Call it; returns what it returns."""
+        return getattr(self.slot.get(root), self.method)(*self.arguments())
+
+
+@dataclass(slots=True)
+class EditObject(Unit):
+    """Edits of one object, worked out on all that is stored of it.
+
+    after: the stored fields as they will be. results: what the edits returned.
+    """
+
+    target: Target
+    edits: Sequence[Edit]
+    needs: Sequence[bytes] | None = None
+    after: Fields = field(default_factory=dict)
+    results: list[Any] = field(default_factory=list)
+
+    def decide(self, seen: Seen) -> Change:
+        """Apply the edits to what is stored now."""
+        if not seen.exists:
+            raise NotFound(**self.target.data)
+        collection = self.target.collection
+        obj = collection.load(seen.fields, self.target.pk)
+        with collection.named(self.target.pk):
+            self.results = [applied(self.target, edit, obj) for edit in self.edits]
+            put, drop = changed_fields(self.target, [edit.touched for edit in self.edits], seen.fields, obj)
+        self.after = after_change(seen.fields, put, drop)
+        return Change(put=put, drop=drop)
+
+
+def applied(target: Target, edit: Edit, root: Any) -> Any:
+    """What the edit returns; Python's own look-up errors as ours."""
+    try:
+        return edit.apply(root)
+    except LookupError as error:
+        what = "there is no such index" if isinstance(error, IndexError) else "there is no such key"
+        raise MissingEntry(f"{what}; nothing was written", **target.data, path=edit.slot.text) from None
+    except AttributeError:
+        if _led_through_none(edit.slot, root):
+            raise MissingValue(
+                **target.data, path=edit.slot.text, reason="a value on the way to it is None"
+            ) from None
+        raise
+    except ValueError:
+        if isinstance(edit, Call) and edit.method == "remove":
+            raise MissingValue(**target.data, path=edit.slot.text) from None
+        raise
+
+
+def _led_through_none(slot: Slot, root: Any) -> bool:
+    place: Slot | None = slot
+    while place is not None and place.parent is not None:
+        place = place.parent
+        try:
+            if place.get(root) is None:
+                return True
+        except (AttributeError, LookupError):
+            continue
+    return False
+
+
+def changed_fields(
+    target: Target, touched: Sequence[Slot], current: Fields, obj: Any
+) -> tuple[Fields, list[bytes]]:
+    """The fields to put and to drop so that the touched places are stored as the object now has them."""
+    put: Fields = {}
+    drop: dict[bytes, None] = {}
+    for slot in outermost([_stored_part(slot, current) for slot in touched]):
+        try:
+            after = slot.dump(slot.get(obj))
+        except LookupError:
+            after = {}
+        more, less = target.collection.mapper.edit(slot, current, after)
+        put.update(more)
+        drop.update(dict.fromkeys(less))
+    return put, [name for name in drop if name not in put]
+
+
+def _stored_part(slot: Slot, current: Fields) -> Slot:
+    """The place, or the outermost container around it that was never stored (a field added to the class later)."""
+    found, place = slot, slot.parent
+    while place is not None and place.steps:
+        if place.shape.kind != "record" and not place.present(current):
+            found = place
+        place = place.parent
+    return found
+
+
+def outermost(slots: Sequence[Slot]) -> list[Slot]:
+    """The places without those that lie inside another of them."""
+    kept: list[Slot] = []
+    for slot in sorted(slots, key=lambda place: len(place.name)):
+        if not any(outer.under(slot.name) for outer in kept):
+            kept.append(slot)
+    return kept
+
+
+def after_change(fields: Fields, put: Fields, drop: Sequence[bytes]) -> Fields:
+    """Stored fields once the change was made."""
+    gone = set(drop)
+    return {**{name: value for name, value in fields.items() if name not in gone}, **put}

@@ -1,0 +1,55 @@
+"""Reading: the one place where something is sent again by itself, because reads change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from rapyer_core.collection import Context
+from rapyer_core.errors import ConnectionFailed, NotApplied
+from rapyer_core.operations.commit import PASSING
+from rapyer_core.requests import Batch, Command, Lost, Operation, Pause, Reply, ServerError
+
+V = TypeVar("V")
+
+CHUNK = 500
+"""Commands in one write, at most."""
+
+
+def read(ctx: Context, commands: Sequence[Command], **data: Any) -> Operation[list[Reply]]:
+    """The replies to commands that only read. data: what an error says (model, pk).
+
+    Raises ConnectionFailed when the connection is lost twice or the server does not answer in time; NotApplied when
+    it is still loading at the deadline. Other error replies are returned as values.
+    """
+    pauses = ctx.retry.pauses()
+    relinked = False
+    while True:
+        try:
+            replies: list[Reply] = yield Batch(commands)
+        except Lost as lost:
+            if relinked or lost.timed_out:
+                raise ConnectionFailed(**data, timed_out=lost.timed_out) from None
+            relinked = True
+            continue
+        busy = next((reply for reply in replies if isinstance(reply, ServerError) and reply.code in PASSING), None)
+        if busy is None:
+            return replies
+        pause = next(pauses, None)
+        if pause is None:
+            raise NotApplied(**data, code=busy.code)
+        yield Pause(pause)
+
+
+def chunks(values: Sequence[V], size: int = CHUNK) -> Iterator[Sequence[V]]:
+    """The values in pieces of at most size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def greet() -> Operation[None]:
+    """Ask the server whether it is there; ConnectionFailed."""
+    try:
+        yield Batch([(b"PING",)])
+    except Lost as lost:
+        raise ConnectionFailed(timed_out=lost.timed_out) from None

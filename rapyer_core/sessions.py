@@ -1,0 +1,280 @@
+"""Sessions (asyncio): run operations on one server. The driver, the in-process turns, and the default session.
+
+``rapyer_core.sync.sessions`` is the blocking twin; whatever is not waiting lives elsewhere and is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from rapyer_core.addresses import resolved
+from rapyer_core.collection import Context
+from rapyer_core.errors import Conflict, SessionClosed
+from rapyer_core.operations.reading import greet
+from rapyer_core.requests import Batch, Operation, Pause, Turn
+from rapyer_core.retries import Retry
+from rapyer_core.settings import Settings
+from rapyer_core.transports.aio import Link, Pool
+
+R = TypeVar("R")
+
+
+class Turns:
+    """Which operations of this event loop write which keys: one at a time, in the order asked for."""
+
+    def __init__(self) -> None:
+        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
+
+    async def take(self, keys: Sequence[bytes], timeout: float) -> None:
+        """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
+        taken: list[bytes] = []
+        try:
+            async with asyncio.timeout(timeout):
+                for key in keys:
+                    lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+                    self._locks[key] = (lock, users + 1)
+                    try:
+                        await lock.acquire()
+                    except BaseException:
+                        self._leave(key)
+                        raise
+                    taken.append(key)
+        except BaseException as error:
+            self.give_back(taken)
+            if isinstance(error, TimeoutError):
+                raise Conflict(f"other tasks of this process wrote the same objects for {timeout} s") from None
+            raise
+
+    def give_back(self, keys: Sequence[bytes]) -> None:
+        """End the turn."""
+        for key in keys:
+            self._locks[key][0].release()
+            self._leave(key)
+
+    def busy(self, key: bytes) -> bool:
+        """Whether somebody has the turn."""
+        return key in self._locks
+
+    def _leave(self, key: bytes) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = (lock, users - 1)
+
+
+class Loop:
+    """What a session keeps for one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pool = Pool(settings)
+        self.turns = Turns()
+        self.tasks: WeakKeyDictionary[asyncio.Task[Any], Any] = WeakKeyDictionary()
+        """Open lock blocks of each task."""
+
+
+class Session:
+    """A connection pool for one server, and how objects are stored there. Made by ``open_session``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
+        self._settings = resolved(settings)
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = WeakKeyDictionary()
+        self._closed = False
+
+    @property
+    def loop(self) -> Loop:
+        """The pool and turns of the running event loop, made at its first use."""
+        if self._closed:
+            raise SessionClosed("the session was closed")
+        running = asyncio.get_running_loop()
+        found = self._loops.get(running)
+        if found is None:
+            found = self._loops[running] = Loop(self._settings)
+        return found
+
+    async def run(self, operation: Operation[R], link: Link | None = None) -> R:
+        """Drive an operation to its end. link: a connection it already holds; given back here."""
+        try:
+            loop = self.loop
+        except BaseException:
+            operation.close()
+            raise
+        driver = _Driver(loop, link)
+        try:
+            return await driver.drive(operation)
+        finally:
+            operation.close()
+            driver.end()
+
+    async def run_holding(self, make: Callable[[bool], Operation[R]]) -> tuple[R, Link | None]:
+        """Drive ``make(watching)``. With a connection to spare, watching: the caller gets that connection too."""
+        pool = self.loop.pool
+        spare = pool.spare(reserve=pool.size // 2)
+        operation = make(spare is not None)
+        driver = _Driver(self.loop, spare)
+        try:
+            result = await driver.drive(operation, keep=spare is not None)
+            link, driver.link = driver.link, None
+            if link is not None and not link.watching:
+                pool.release(link)
+                link = None
+            return result, link
+        finally:
+            operation.close()
+            driver.end()
+
+    def release(self, link: Link | None) -> None:
+        """Give back a connection from ``run_holding``."""
+        if link is not None:
+            self.loop.pool.release(link)
+
+    async def close(self) -> None:
+        """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
+        running = self._loops.pop(asyncio.get_running_loop(), None)
+        self._closed = True
+        if running is not None:
+            await running.pool.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class _Driver:
+    """Carries out the requests of one operation."""
+
+    __slots__ = ("_keys", "_loop", "link")
+
+    def __init__(self, loop: Loop, link: Link | None) -> None:
+        self._loop = loop
+        self.link = link
+        self._keys: Sequence[bytes] = ()
+
+    async def drive(self, operation: Operation[R], keep: bool = False) -> R:
+        """Request by request; errors of a request are raised inside the operation."""
+        answer: Any = None
+        failure: Exception | None = None
+        while True:
+            try:
+                request = operation.send(answer) if failure is None else operation.throw(failure)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            answer = failure = None
+            try:
+                if type(request) is Batch:
+                    if self.link is None:
+                        self.link = await self._loop.pool.acquire()
+                    answer = await self.link.roundtrip(request.commands)
+                    if not (request.hold or keep):
+                        self._free()
+                elif type(request) is Pause:
+                    self._free()
+                    await asyncio.sleep(request.seconds)
+                elif type(request) is Turn:
+                    self._free()
+                    await self._loop.turns.take(request.keys, request.timeout)
+                    self._keys = request.keys
+            except Exception as error:
+                self._free()
+                failure = error
+
+    def end(self) -> None:
+        """Give back what is still held."""
+        self._free()
+        if self._keys:
+            self._loop.turns.give_back(self._keys)
+            self._keys = ()
+
+    def _free(self) -> None:
+        if self.link is not None:
+            self._loop.pool.release(self.link)
+            self.link = None
+
+
+# -- the default session --
+
+_default: Session | None = None
+
+
+
+
+async def init_rapyer(
+    redis_url: str | None = None,
+    *,
+    client: Any = None,
+    prefix: str = "",
+    timeout: float = 5.0,
+    max_connections: int = 64,
+    pool_timeout: float = 20.0,
+    retry: Retry | None = None,
+    exactly_once: bool = False,
+) -> Session:
+    """Open the default session, which functions use that get no ``session=``. Replaces a former one.
+
+    redis_url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``embedded://`` (a private server, gone with this
+    process) or ``embedded:///some/dir`` (its data stay there); by default the environment's RAPYER_URL, else an
+    embedded server. client: a redis-py client that lends address, credentials and TLS instead. prefix: of every key.
+    timeout: seconds for one round trip. max_connections: of this session and event loop. pool_timeout: seconds to
+    wait for a free one. retry: of commits that met other writers. exactly_once: the default of all writes.
+
+    Raises ConnectionFailed when the server cannot be reached.
+    """
+    global _default
+    session = Session(
+        Settings(redis_url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+    )
+    await session.run(greet())
+    former, _default = _default, session
+    if former is not None:
+        await former.close()
+    return session
+
+
+@asynccontextmanager
+async def open_session(
+    url: str | None = None,
+    *,
+    client: Any = None,
+    prefix: str = "",
+    timeout: float = 5.0,
+    max_connections: int = 64,
+    pool_timeout: float = 20.0,
+    retry: Retry | None = None,
+    exactly_once: bool = False,
+) -> AsyncIterator[Session]:
+    """A session of one's own, for ``session=`` of every function. Arguments as in ``init_rapyer``."""
+    session = Session(
+        Settings(url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+    )
+    try:
+        await session.run(greet())
+        yield session
+    finally:
+        await session.close()
+
+
+async def close_rapyer() -> None:
+    """Close the default session. Without one, nothing happens."""
+    global _default
+    former, _default = _default, None
+    if former is not None:
+        await former.close()
+
+
+def current(session: Session | None) -> Session:
+    """The session given, else the default one. SessionClosed if there is none."""
+    chosen = session or _default
+    if chosen is None:
+        raise SessionClosed
+    return chosen

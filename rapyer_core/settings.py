@@ -1,0 +1,39 @@
+"""Settings of a session: where the server is and how patiently it is spoken to. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rapyer_core.retries import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """url: of the server. client: a redis-py client that lends address, credentials and TLS instead.
+
+    timeout: seconds for one round trip, and for connecting. max_connections: of one session and event loop.
+    pool_timeout: seconds to wait until one of them is free. retry: of commits that met other writers.
+    exactly_once: the default of all writes.
+    """
+
+    url: str | None = None
+    client: Any = None
+    prefix: str = ""
+    timeout: float = 5.0
+    max_connections: int = 64
+    pool_timeout: float = 20.0
+    retry: Retry = Retry()
+    exactly_once: bool = False
+
+    def __post_init__(self) -> None:
+        if self.url is not None and self.client is not None:
+            raise TypeError("give a url or a client, not both")
+        if self.max_connections < 1:
+            raise ValueError("max_connections counts connections: 1 or more")
+        if not self.timeout > 0 or not self.pool_timeout > 0:
+            raise ValueError("timeout and pool_timeout are seconds: more than 0")
+
+    def __repr__(self) -> str:
+        # The url may hold a password.
+        return f"Settings(prefix={self.prefix!r}, max_connections={self.max_connections})"

@@ -1,0 +1,187 @@
+"""The asyncio transport: redis-py connections, our own pool, and one write and one reading per round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+import redis.asyncio.connection
+from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
+
+from redis.asyncio.retry import Retry
+
+from rapyer_core.errors import PoolTimeout
+from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.settings import Settings
+from rapyer_core.transports.wire import as_reply, backoff_free_retry, connection_parameters, pack, refused_connection
+
+_UNWATCH: Command = (b"UNWATCH",)
+
+
+class Link:
+    """One connection. Not for two tasks at once."""
+
+    __slots__ = ("_connection", "_timeout", "_unwatch", "watching")
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self.watching = False
+        self._unwatch = False
+
+    async def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands in one write and read their replies, in order. Error replies are values.
+
+        Raises Lost when the connection broke or the server did not answer in time; ServerRefused when it refuses
+        the connection. Whatever is raised, CancelledError included, the connection is closed then.
+        """
+        await self._ready()
+        extra, self._unwatch = self._unwatch, False
+        packed = pack((_UNWATCH, *commands) if extra else commands)
+        count = len(commands) + extra
+        done = timed_out = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connection.send_packed_command([packed], check_health=False)
+                replies = await self._replies(count)
+            done = True
+        except TimeoutError:
+            timed_out = True
+        except (redis.RedisError, OSError, EOFError):
+            pass
+        finally:
+            if not done:
+                await self.close()
+        if not done:
+            raise Lost(sent=True, timed_out=timed_out)
+        self.watching = commands[0][0] == b"WATCH"
+        return replies[1:] if extra else replies
+
+    async def _ready(self) -> None:
+        """Connect, also when the other side closed or something unread is waiting."""
+        connection = self._connection
+        if connection.is_connected:
+            try:
+                if not await connection.can_read():
+                    return
+            except (redis.RedisError, OSError):
+                pass
+            await self.close()
+        self.watching = self._unwatch = False
+        done = timed_out = False
+        refused: Exception | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.connect()
+            done = True
+        except TimeoutError:
+            timed_out = True
+        except redis.RedisError as error:
+            timed_out = isinstance(error, redis.TimeoutError)
+            refused = refused_connection(error)
+        except OSError:
+            pass
+        finally:
+            if not done:
+                await self.close()
+        if refused is not None:
+            raise refused
+        if not done:
+            raise Lost(sent=False, timed_out=timed_out)
+
+    async def _replies(self, count: int) -> list[Reply]:
+        connection = self._connection
+        parser = connection._parser
+        if type(parser) is not _AsyncHiredisParser:
+            return [await self._slowly() for _ in range(count)]
+        # The reader's own loop, once for the batch: redis-py's costs a coroutine and a timeout per reply.
+        gets, feed, read = parser._reader.gets, parser._reader.feed, connection._reader.read
+        replies: list[Reply] = []
+        while len(replies) < count:
+            reply = gets(False)
+            if reply is NOT_ENOUGH_DATA:
+                data = await read(65536)
+                if not data:
+                    raise EOFError
+                feed(data)
+            else:
+                replies.append(as_reply(reply) if isinstance(reply, Exception | list) else reply)
+        return replies
+
+    async def _slowly(self) -> Reply:
+        try:
+            return as_reply(await self._connection.read_response(disable_decoding=True, disconnect_on_error=False))
+        except (redis.ResponseError, redis.BusyLoadingError) as error:
+            return as_reply(error)
+
+    def free(self) -> None:
+        """Nobody holds the link any more: a WATCH that is still on it is lifted with the next round trip."""
+        self._unwatch = self.watching
+        self.watching = False
+
+    async def close(self) -> None:
+        """Close the connection; the link can be used again and connects anew."""
+        self.watching = self._unwatch = False
+        await self._connection.disconnect(nowait=True)
+
+
+class Pool:
+    """Links of one event loop: at most max_connections, handed out in the order asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._class, self._arguments = connection_parameters(
+            settings, redis.asyncio.ConnectionPool, redis.asyncio.connection
+        )
+        self._arguments["socket_timeout"] = None
+        self._timeout = settings.timeout
+        self._patience = settings.pool_timeout
+        self.size = settings.max_connections
+        self._idle: list[Link] = []
+        self._waiting: deque[asyncio.Future[Link]] = deque()
+        self._made = 0
+
+    async def acquire(self) -> Link:
+        """A free link. PoolTimeout when none becomes free in time."""
+        link = self.spare(reserve=0)
+        if link is not None:
+            return link
+        future: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(self._patience):
+                return await future
+        except BaseException as error:
+            if future.done() and not future.cancelled():
+                self.release(future.result())
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout(waited=self._patience, size=self.size) from None
+            raise
+
+    def spare(self, reserve: int) -> Link | None:
+        """A link that is free now, if more than reserve of them are; else None."""
+        if self._waiting or self.size - self._made + len(self._idle) <= reserve:
+            return None
+        if self._idle:
+            return self._idle.pop()
+        self._made += 1
+        arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
+        return Link(self._class(**arguments), self._timeout)
+
+    def release(self, link: Link) -> None:
+        """Give a link back."""
+        link.free()
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(link)
+                return
+        self._idle.append(link)
+
+    async def close(self) -> None:
+        """Close the idle connections. Those in use are closed by whoever uses them, or with the loop."""
+        idle, self._idle = self._idle, []
+        for link in idle:
+            await link.close()

@@ -1,0 +1,84 @@
+"""What both transports share: connection parameters, packing, and error replies as values. No waiting here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+import redis
+import redis.asyncio
+from redis._parsers.base import BaseParser
+from redis.backoff import NoBackoff
+
+from rapyer_core.errors import ServerRefused
+from rapyer_core.requests import Command, Reply, ServerError
+from rapyer_core.settings import Settings
+
+# Retries and maintenance notifications stay off: the first would send writes twice, the second switches off
+# redis-py's check for unread replies and costs an error per idle connection after a restart of the server.
+# RESP2: flat replies decode faster than maps, and no push message can stand between them.
+_OURS = {
+    "protocol": 2,
+    "decode_responses": False,
+    "health_check_interval": 0,
+    "maint_notifications_config": None,
+    "retry_on_timeout": False,
+    "retry_on_error": [],
+}
+_NOT_OURS = ("maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler", "event_dispatcher", "himport_cache")
+
+
+def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
+    """The redis-py connection class, of this module (asyncio or blocking), and its arguments."""
+    if settings.client is not None:
+        lender = getattr(settings.client, "connection_pool", None)
+        if lender is None:
+            raise TypeError("client must be a redis-py client of a single server")
+        connection_class = getattr(module, lender.connection_class.__name__, lender.connection_class)
+        arguments = dict(lender.connection_kwargs)
+    else:
+        pool = pool_class.from_url(settings.url)
+        connection_class = pool.connection_class
+        arguments = dict(pool.connection_kwargs)
+    for name in _NOT_OURS:
+        arguments.pop(name, None)
+    arguments.update(_OURS)
+    arguments["socket_connect_timeout"] = settings.timeout
+    return connection_class, arguments
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """The commands as RESP."""
+    return b"".join(map(hiredis.pack_command, commands))
+
+
+_CODES: dict[type[Exception], str] = {
+    kind: code for code, kind in BaseParser.EXCEPTION_CLASSES.items() if isinstance(kind, type) and code != "WRONGPASS"
+}
+
+
+def as_reply(reply: Any) -> Reply:
+    """A reply with error replies, nested ones too, as values."""
+    if isinstance(reply, Exception):
+        text = str(reply)
+        code = _CODES.get(type(reply)) or text.partition(" ")[0]
+        return ServerError(code if code.isupper() else "ERR", text)
+    if isinstance(reply, list) and any(isinstance(part, Exception) for part in reply):
+        return [as_reply(part) for part in reply]
+    return reply
+
+
+def refused_connection(error: redis.RedisError) -> ServerRefused | None:
+    """The error for a server that refuses the connection itself (password, user), else None."""
+    for kind in type(error).__mro__:
+        if kind in (redis.AuthenticationError, redis.AuthorizationError):
+            return ServerRefused(code="NOAUTH", reason="the server refused the user name or password")
+    if isinstance(error, redis.ResponseError):
+        return ServerRefused(code=str(error).partition(" ")[0] if str(error)[:1].isupper() else "ERR")
+    return None
+
+
+def backoff_free_retry(kind: type[Any]) -> Any:
+    """redis-py's retry object that tries once."""
+    return kind(NoBackoff(), 0)
