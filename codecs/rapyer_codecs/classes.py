@@ -194,15 +194,13 @@ def _constant(value: Any) -> Callable[[], Any]:
 
 
 def _typeddict(cls: Any, resolved: _Hints) -> ClassPlan:
-    fields = tuple(
-        FieldPlan(name, resolved.of(name), required=name in cls.__required_keys__) for name in _keys(cls)
-    )
-    return ClassPlan(cls, fields, subscript=True)
-
-
-def _keys(cls: Any) -> list[str]:
-    keys = cls.__required_keys__ | cls.__optional_keys__
-    return [name for name in cls.__annotations__ if name in keys]
+    fields = []
+    for name in cls.__annotations__:
+        hint = resolved.of(name)
+        # Python looks for NotRequired only where annotations are no strings; the resolved hint knows.
+        required = hints.is_required(hint, default=name in cls.__required_keys__)
+        fields.append(FieldPlan(name, hint, required=required))
+    return ClassPlan(cls, tuple(fields), subscript=True)
 
 
 def _is_namedtuple(cls: type) -> bool:

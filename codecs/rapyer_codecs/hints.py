@@ -21,6 +21,7 @@ __all__ = [
     "identity",
     "is_class_variable",
     "is_literal",
+    "is_required",
     "is_union",
     "name_of",
     "origin_of",
@@ -134,6 +135,17 @@ def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
             return type(None), metadata
         else:
             return hint, metadata
+
+
+def is_required(hint: Any, *, default: bool) -> bool:
+    """Whether a TypedDict key must be there: by its Required or NotRequired, else the default."""
+    while typing.get_origin(hint) in (Annotated, *_WRAPPERS):
+        if typing.get_origin(hint) in (typing.NotRequired, typing_extensions.NotRequired):
+            return False
+        if typing.get_origin(hint) in (typing.Required, typing_extensions.Required):
+            return True
+        hint = typing.get_args(hint)[0]
+    return default
 
 
 def _of_variable(variable: TypeVar) -> Any:

@@ -17,7 +17,7 @@ __all__ = ["check_codec"]
 
 def check_codec(
     hint: Any,
-    examples: Mapping[bytes, Any] | Iterable[tuple[bytes, Any]],
+    examples: Mapping[bytes, Any],
     *,
     bad: Iterable[bytes] = (),
     registry: Registry = default_registry,
@@ -28,9 +28,8 @@ def check_codec(
     an Optional, a list, a dict and a packed value. `bad`: texts that must be refused with DecodeError.
     """
     codec = registry.codec(hint)
-    pairs: list[tuple[bytes, Any]] = [*(examples.items() if isinstance(examples, Mapping) else examples)]
-    assert pairs, "give at least one example"
-    for text, value in pairs:
+    assert examples, "give at least one example"
+    for text, value in examples.items():
         assert codec.encode(value) == text, f"{hint} is not stored as {text!r}"
         _same(codec.decode(text), value)
         for container, wrapped in _around(hint, value):
