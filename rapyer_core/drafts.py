@@ -237,12 +237,13 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
         shape = shape.inner
     if shape.kind == "record":
         return Draft(recorder, slot)
-    view = _VIEWS.get(type(value)) if shape.kind in ("list", "dict", "set") else None
+    kind = getattr(type(value), "__rapyer_plain__", type(value))
+    view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
     if view is not None:
         return view(recorder, slot)
-    if type(value) in (int, float):
+    if kind in (int, float):
         recorder.note(slot)
-        return tracked(value, _Read(recorder, slot))
+        return tracked(kind(value), _Read(recorder, slot))
     return _copied(recorder, slot, value)
 
 
