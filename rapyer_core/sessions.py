@@ -1,11 +1,10 @@
-"""Sessions (asyncio): run operations on one server. The driver, the in-process turns, and the default session.
+"""Sessions (asyncio): run operations on one server. The driver, and the default session.
 
-``rapyer_core.sync.sessions`` is the blocking twin; whatever is not waiting lives elsewhere and is shared.
+``rapyer_core.sync.sessions`` is the blocking twin, made of this file by ``make sync`` (a test compares them).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -14,58 +13,15 @@ from weakref import WeakKeyDictionary
 
 from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
-from rapyer_core.errors import Conflict, SessionClosed
+from rapyer_core.errors import SessionClosed
 from rapyer_core.operations.reading import greet
 from rapyer_core.requests import Batch, Operation, Pause, Turn
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Link, Pool
+from rapyer_core.waiting import Places, Turns, Worker, sleep
 
 R = TypeVar("R")
-
-
-class Turns:
-    """Which operations of this event loop write which keys: one at a time, in the order asked for."""
-
-    def __init__(self) -> None:
-        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
-
-    async def take(self, keys: Sequence[bytes], timeout: float) -> None:
-        """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
-        taken: list[bytes] = []
-        try:
-            async with asyncio.timeout(timeout):
-                for key in keys:
-                    lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
-                    self._locks[key] = (lock, users + 1)
-                    try:
-                        await lock.acquire()
-                    except BaseException:
-                        self._leave(key)
-                        raise
-                    taken.append(key)
-        except BaseException as error:
-            self.give_back(taken)
-            if isinstance(error, TimeoutError):
-                raise Conflict(f"other tasks of this process wrote the same objects for {timeout} s") from None
-            raise
-
-    def give_back(self, keys: Sequence[bytes]) -> None:
-        """End the turn."""
-        for key in keys:
-            self._locks[key][0].release()
-            self._leave(key)
-
-    def busy(self, key: bytes) -> bool:
-        """Whether somebody has the turn."""
-        return key in self._locks
-
-    def _leave(self, key: bytes) -> None:
-        lock, users = self._locks[key]
-        if users == 1:
-            del self._locks[key]
-        else:
-            self._locks[key] = (lock, users - 1)
 
 
 class Loop:
@@ -74,7 +30,7 @@ class Loop:
     def __init__(self, settings: Settings) -> None:
         self.pool = Pool(settings)
         self.turns = Turns()
-        self.tasks: WeakKeyDictionary[asyncio.Task[Any], Any] = WeakKeyDictionary()
+        self.tasks: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each task."""
 
 
@@ -83,8 +39,8 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
-        self._settings = resolved(settings)
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = WeakKeyDictionary()
+        found = resolved(settings)
+        self._loops = Places(lambda: Loop(found))
         self._closed = False
 
     @property
@@ -92,11 +48,7 @@ class Session:
         """The pool and turns of the running event loop, made at its first use."""
         if self._closed:
             raise SessionClosed("the session was closed")
-        running = asyncio.get_running_loop()
-        found = self._loops.get(running)
-        if found is None:
-            found = self._loops[running] = Loop(self._settings)
-        return found
+        return self._loops.get()
 
     async def run(self, operation: Operation[R], link: Link | None = None) -> R:
         """Drive an operation to its end. link: a connection it already holds; given back here."""
@@ -136,7 +88,7 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
-        running = self._loops.pop(asyncio.get_running_loop(), None)
+        running = self._loops.pop()
         self._closed = True
         if running is not None:
             await running.pool.close()
@@ -180,7 +132,7 @@ class _Driver:
                         self._free()
                 elif type(request) is Pause:
                     self._free()
-                    await asyncio.sleep(request.seconds)
+                    await sleep(request.seconds)
                 elif type(request) is Turn:
                     self._free()
                     await self._loop.turns.take(request.keys, request.timeout)
@@ -197,9 +149,10 @@ class _Driver:
             self._keys = ()
 
     def _free(self) -> None:
-        if self.link is not None:
-            self._loop.pool.release(self.link)
-            self.link = None
+        # Forgotten before it is given back: an interrupt between the two must not give it back twice.
+        link, self.link = self.link, None
+        if link is not None:
+            self._loop.pool.release(link)
 
 
 # -- the default session --

@@ -1,14 +1,15 @@
 """``pipeline``, ``transaction``, ``transact`` and ``lock`` for asyncio: the waiting around a Block.
 
-``rapyer_core.sync.transactions`` is the blocking twin. What a block records and decides is in ``blocks``.
+``rapyer_core.sync.transactions`` is the blocking twin, made of this file by ``make sync``.
+What a block records and decides is in ``blocks``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -22,12 +23,13 @@ from rapyer_core.blocks import (
     transaction_target,
 )
 from rapyer_core.collection import Target
-from rapyer_core.errors import Conflict, LockTimeout, NotFound
+from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Session, current
 from rapyer_core.transports.aio import Link
+from rapyer_core.waiting import Repeating, current_worker, shielded, sleep
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -263,7 +265,7 @@ async def _transact(
         finally:
             tx._block.close()
             chosen.loop.turns.give_back(queued)
-        await asyncio.sleep(pause)
+        await sleep(pause)
 
 
 async def _queue(session: Session, keys: Sequence[bytes]) -> Sequence[bytes]:
@@ -292,18 +294,17 @@ class LockBlock(Generic[T]):
         self._marks: dict[bytes, int] = {}
         self._scope: Scope | None = None
         self._turns: list[bytes] = []
-        self._renewing: asyncio.Task[None] | None = None
+        self._renewing: Repeating | None = None
         self._outer: LockBlock[Any] | None = None
 
     async def __aenter__(self) -> T:
         tasks = self._session.loop.tasks
-        task = asyncio.current_task()
-        assert task is not None
-        outer: LockBlock[Any] | None = tasks.get(task)
+        worker = current_worker()
+        outer: LockBlock[Any] | None = tasks.get(worker)
         self._outer = outer
         if outer is None:
             self._scope = Scope(Block(self._session.context, self._retry, self._once))
-            tasks[task] = self
+            tasks[worker] = self
         else:
             self._scope = outer._scope
         assert self._scope is not None
@@ -346,7 +347,9 @@ class LockBlock(Generic[T]):
                 del scope.fences[fence.key]
                 raise
         if root._renewing is None:
-            root._renewing = asyncio.create_task(_renew(self._session, scope))
+            root._renewing = Repeating(
+                lambda: min(scope.leases.values()) / 3, functools.partial(_renew, self._session, scope)
+            )
 
     async def _read(self, scope: Scope) -> None:
         missing = scope.unread(self._targets)
@@ -365,9 +368,7 @@ class LockBlock(Generic[T]):
             if not commit:
                 scope.back(self._marks)
             return
-        task = asyncio.current_task()
-        if task is not None:
-            self._session.loop.tasks.pop(task, None)
+        self._session.loop.tasks.pop(current_worker(), None)
         try:
             if commit:
                 await self._session.run(scope.block.commit(fences=scope.fences.values()))
@@ -376,9 +377,9 @@ class LockBlock(Generic[T]):
             scope.block.close()
             try:
                 if self._renewing is not None:
-                    self._renewing.cancel()
+                    self._renewing.stop()
                 if scope.fences:
-                    await asyncio.shield(self._give_back(scope))
+                    await shielded(self._give_back(scope))
             finally:
                 self._session.loop.turns.give_back(self._turns)
                 self._turns = []
@@ -390,10 +391,9 @@ class LockBlock(Generic[T]):
 
 
 async def _renew(session: Session, scope: Scope) -> None:
-    """Renew every held lock three times per lease, until cancelled or lost."""
-    while scope.fences:
-        await asyncio.sleep(min(scope.leases.values()) / 3)
-        for key, fence in list(scope.fences.items()):
+    """Renew every held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
+    for key, fence in list(scope.fences.items()):
+        with suppress(RapyerError):
             await session.run(locks.renew(session.context, fence, scope.leases[key]))
 
 

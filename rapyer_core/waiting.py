@@ -1,0 +1,114 @@
+"""All that sessions and blocks need of asyncio. ``rapyer_core.sync.waiting`` has the same names for threads.
+
+``repository``, ``transactions`` and ``sessions`` wait through these names only, so that ``make sync`` can make
+their blocking twins out of them. Nothing here knows Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from rapyer_core.errors import Conflict
+
+V = TypeVar("V")
+
+Worker = asyncio.Task[Any]
+"""Who waits: lock blocks nest within one of them."""
+
+
+def current_worker() -> Worker:
+    """The running task."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("there is no running task")
+    return task
+
+
+async def sleep(seconds: float) -> None:
+    """Wait."""
+    await asyncio.sleep(seconds)
+
+
+async def shielded(work: Awaitable[V]) -> V:
+    """The work's result; the work goes on when the caller is cancelled."""
+    return await asyncio.shield(work)
+
+
+class Places(Generic[V]):
+    """One value for each event loop, made at its first use."""
+
+    def __init__(self, make: Callable[[], V]) -> None:
+        self._make = make
+        self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, V] = WeakKeyDictionary()
+
+    def get(self) -> V:
+        """That of the running loop."""
+        running = asyncio.get_running_loop()
+        found = self._values.get(running)
+        if found is None:
+            found = self._values[running] = self._make()
+        return found
+
+    def pop(self) -> V | None:
+        """Forget and return that of the running loop."""
+        return self._values.pop(asyncio.get_running_loop(), None)
+
+
+class Turns:
+    """Which operations of this event loop write which keys: one at a time, in the order asked for."""
+
+    def __init__(self) -> None:
+        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
+
+    async def take(self, keys: Sequence[bytes], timeout: float) -> None:
+        """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
+        taken: list[bytes] = []
+        try:
+            async with asyncio.timeout(timeout):
+                for key in keys:
+                    lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+                    self._locks[key] = (lock, users + 1)
+                    try:
+                        await lock.acquire()
+                    except BaseException:
+                        self._leave(key)
+                        raise
+                    taken.append(key)
+        except BaseException as error:
+            self.give_back(taken)
+            if isinstance(error, TimeoutError):
+                raise Conflict(f"other tasks of this process wrote the same objects for {timeout} s") from None
+            raise
+
+    def give_back(self, keys: Sequence[bytes]) -> None:
+        """End the turn."""
+        for key in keys:
+            self._locks[key][0].release()
+            self._leave(key)
+
+    def _leave(self, key: bytes) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = (lock, users - 1)
+
+
+class Repeating:
+    """A function called again and again beside the caller, until stopped. seconds: before each call."""
+
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], Awaitable[None]]) -> None:
+        self._seconds, self._function = seconds, function
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds())
+            await self._function()
+
+    def stop(self) -> None:
+        """No further calls; one that is under way is cancelled."""
+        self._task.cancel()
