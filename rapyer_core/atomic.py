@@ -17,9 +17,7 @@ from rapyer_core.models import pk_of
 from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import LockBlock, Pipeline
 
-_METHODS = (
-    "pk key asave aget aload adelete aupdate ainsert aget_or_create aexists afind find apipeline alock"
-)
+_METHODS = "pk key asave aget aload adelete aupdate ainsert aget_or_create aexists afind find apipeline alock"
 
 
 class _OnEither:
@@ -69,7 +67,9 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
         return await repository.get(cls, pk, session=session)
 
     @classmethod
-    async def aget_or_create(cls, pk: Any = None, *, session: Session | None = None, **values: Any) -> tuple[Self, bool]:
+    async def aget_or_create(
+        cls, pk: Any = None, *, session: Session | None = None, **values: Any
+    ) -> tuple[Self, bool]:
         """``get_or_create``: the stored object, or a new one of these values; and whether it was created."""
         return await repository.get_or_create(cls, pk, session=session, **values)
 
@@ -78,12 +78,12 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
         return await repository.reload(self, session=session)
 
     @_OnEither
-    async def adelete(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # noqa: N805  # either
+    async def adelete(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # either
         """``delete``, of the object or ``Player.adelete(pk)``; whether it was there."""
         return await repository.delete(self_or_cls, pk, session=session)
 
     @_OnEither
-    async def aexists(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # noqa: N805  # either
+    async def aexists(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # either
         """``exists``, of the object or ``Player.aexists(pk)``."""
         return await repository.exists(self_or_cls, pk, session=session)
 
@@ -114,22 +114,26 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
     def __getstate__(self) -> dict[str, Any]:
         return {name: plain(value) for name, value in vars(self).items()}
 
-    def __rapyer_in_drafts__(draft: Draft, name: str) -> Any:  # noqa: N805  # called with a draft, see drafts._class_member
-        """What a draft answers for the names of this class."""
-        if name == "aupdate":
-
-            async def aupdate(**values: Any) -> None:
-                _assign_all(draft, values)
-
-            return aupdate
-        recorder = recorder_of(draft)
-        if recorder is not None and name == "pk":
-            return pk_of(recorder.work)
-        if recorder is not None and name == "key":
-            return recorder.target.key.decode()
-        raise TypeError(f"{name} is not for drafts: inside a block, change the fields; the block's end commits them")
-
 
 def _assign_all(draft: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         setattr(draft, name, value)
+
+
+def _in_draft(draft: Draft, name: str) -> Any:
+    """What the draft of such an object answers for the names of the base class."""
+    if name == "aupdate":
+
+        async def aupdate(**values: Any) -> None:
+            _assign_all(draft, values)
+
+        return aupdate
+    recorder = recorder_of(draft)
+    if recorder is not None and name == "pk":
+        return pk_of(recorder.work)
+    if recorder is not None and name == "key":
+        return recorder.target.key.decode()
+    raise TypeError(f"{name} is not for drafts: inside a block, change the fields; the block's end commits them")
+
+
+type.__setattr__(AtomicRedisModel, "__rapyer_in_drafts__", staticmethod(_in_draft))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
+import sys
 from abc import ABCMeta
 from collections.abc import Callable
-from typing import Any, ClassVar, get_origin
+from typing import Any, cast
 
-from rapyer_core.models import ModelMeta, define, model_of
-from rapyer_core.states import ATTRIBUTE
+from rapyer_core.models import ModelMeta, define
 
 Descriptor = Callable[[str, Any], Any]
 """Makes what stands on the class for a field: (name, default or MISSING) -> descriptor."""
@@ -41,13 +42,13 @@ class InheritedModelMeta(ModelMeta, ABCMeta):
         """Make the class, then the dataclass, then the model."""
         if _OWN in namespace:
             return super().__new__(mcs, class_name, bases, namespace, **options)
-        _copy_mutable_defaults(namespace)
         cls = super().__new__(mcs, class_name, bases, namespace, **options)
         reserved = next(vars(base)[_OWN] for base in cls.__mro__ if _OWN in vars(base))
-        made = dataclasses.dataclass(cls)
+        _copy_mutable_defaults(cls)
+        made: InheritedModelMeta = cast(Any, dataclasses.dataclass)(cls)
         _refuse_reserved(made, reserved)
         _install(made)
-        define(made, name, ttl, version)
+        define(cast(Any, made), name, ttl, version)
         return made
 
     def __init__(
@@ -60,14 +61,21 @@ class InheritedModelMeta(ModelMeta, ABCMeta):
         super().__init__(class_name, bases, namespace)
 
 
-def _copy_mutable_defaults(namespace: dict[str, Any]) -> None:
-    for name in namespace.get("__annotations__", {}):
-        if name not in namespace:
+def _own_annotations(cls: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
+
+
+def _copy_mutable_defaults(cls: type) -> None:
+    for name in _own_annotations(cls):
+        if name not in cls.__dict__:
             continue
-        value = namespace[name]
-        if isinstance(value, dataclasses.Field) or type(value).__hash__ is not None:
-            continue
-        namespace[name] = dataclasses.field(default_factory=_Copies(value))
+        value = cls.__dict__[name]
+        if not isinstance(value, dataclasses.Field) and type(value).__hash__ is None:
+            type.__setattr__(cls, name, dataclasses.field(default_factory=_Copies(value)))
 
 
 class _Copies:
@@ -97,16 +105,7 @@ def _install(cls: type[Any]) -> None:
     make: Descriptor | None = getattr(cls, "__rapyer_field__", None)
     if make is None:
         return
-    for name, hint in cls.__dict__.get("__annotations__", {}).items():
-        field = cls.__dataclass_fields__.get(name)
-        if field is None or get_origin(hint) is ClassVar or field._field_type is not dataclasses._FIELD:  # type: ignore[attr-defined]  # how dataclasses itself tells fields from ClassVar and InitVar
-            continue
-        type.__setattr__(cls, name, make(name, field.default))
-
-
-def raw_of(obj: Any) -> dict[str, Any]:
-    """The instance's own values, by field name."""
-    return {name: value for name, value in vars(obj).items() if name != ATTRIBUTE}
-
-
-__all__ = ["InheritedModelMeta", "model_of", "raw_of"]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in _own_annotations(cls):
+        if name in fields:
+            type.__setattr__(cls, name, make(name, fields[name].default))

@@ -14,7 +14,7 @@ from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk
 from rapyer_core.models import IndexField, Model, Ref, model_of, pk_of, ref_parts
-from rapyer_core.retries import Retry
+from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.states import State, attach, state_of
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Context:
     """What every operation of a session knows. prefix: of every key. exactly_once: the default of its writes."""
 
     prefix: str = ""
-    retry: Retry = Retry()
+    retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
     _collections: dict[Model[Any], Collection[Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -117,7 +117,11 @@ class Collection(Generic[T]):
         with self.named(None):
             if slot is None:
                 if not isinstance(pk, str):
-                    raise EncodeError(path="pk", target="str", reason=f"a primary key of type str is expected, not {type(pk).__name__}")
+                    raise EncodeError(
+                        path="pk",
+                        target="str",
+                        reason=f"a primary key of type str is expected, not {type(pk).__name__}",
+                    )
                 text = pk
             else:
                 text = slot.encode(pk).decode()

@@ -1,31 +1,31 @@
 """Errors of the mapper. Each carries its data as attributes; no text shows a stored value or a password.
 
-    RapyerError                                    the root, and the engine's errors (rapyer_codecs.errors):
-    ├── DecodeError            (ValueError)        stored bytes are not a value of the type
-    ├── EncodeError            (TypeError, ValueError)
-    ├── UnsupportedType        (TypeError)         a type without a codec
-    ├── ConstraintError        (ValueError)        a value breaks a rule of its field
-    ├── LimitExceeded          (ValueError)        too deep, too many, too long
-    ├── PathError              (AttributeError, TypeError)   no such place in the class
-    ├── MissingEntry           (KeyError, IndexError)        no such key or index in the object
-    │
-    │   the object is not as the caller thought; nothing was written:
-    ├── NotFound               (LookupError)
-    ├── AlreadyExists
-    ├── Conflict                                   somebody else changed what was read
-    ├── MissingValue           (ValueError, LookupError)     nothing to remove, or None on the way
-    ├── LockLost                                   the lease ran out; the commit was refused
-    ├── LockTimeout            (TimeoutError)      the lock was not to be had in time
-    │
-    │   the server or the way to it:
-    ├── OutcomeUnknown                             the reply to a write was lost: applied once, or not at all
-    ├── ConnectionFailed       (ConnectionError)   nothing was written
-    ├── PoolTimeout            (TimeoutError)      no connection became free in time; nothing was sent
-    ├── ServerRefused                              the server answered with an error
-    │   ├── NotApplied                             ... and is proven to have written nothing
-    │   ├── WrongKeyType                           the key holds something else than a hash
-    │   └── CrossSlot                              objects that cannot share one EXEC; nothing was sent
-    └── SessionClosed                              no session, or one that was closed
+RapyerError                                    the root, and the engine's errors (rapyer_codecs.errors):
+├── DecodeError            (ValueError)        stored bytes are not a value of the type
+├── EncodeError            (TypeError, ValueError)
+├── UnsupportedType        (TypeError)         a type without a codec
+├── ConstraintError        (ValueError)        a value breaks a rule of its field
+├── LimitExceeded          (ValueError)        too deep, too many, too long
+├── PathError              (AttributeError, TypeError)   no such place in the class
+├── MissingEntry           (KeyError, IndexError)        no such key or index in the object
+│
+│   the object is not as the caller thought; nothing was written:
+├── NotFound               (LookupError)
+├── AlreadyExists
+├── Conflict                                   somebody else changed what was read
+├── MissingValue           (ValueError, LookupError)     nothing to remove, or None on the way
+├── LockLost                                   the lease ran out; the commit was refused
+├── LockTimeout            (TimeoutError)      the lock was not to be had in time
+│
+│   the server or the way to it:
+├── OutcomeUnknown                             the reply to a write was lost: applied once, or not at all
+├── ConnectionFailed       (ConnectionError)   nothing was written
+├── PoolTimeout            (TimeoutError)      no connection became free in time; nothing was sent
+├── ServerRefused                              the server answered with an error
+│   ├── NotApplied                             ... and is proven to have written nothing
+│   ├── WrongKeyType                           the key holds something else than a hash
+│   └── CrossSlot                              objects that cannot share one EXEC; nothing was sent
+└── SessionClosed                              no session, or one that was closed
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 
+MODEL = "__rapyer_model__"
+"""Where a model class keeps its Model."""
+
 
 class Path:
     """A place in a model: attribute access and subscripts lead deeper, comparisons make conditions."""
@@ -108,9 +111,7 @@ def _child(path: Path, step: str | Item) -> Path:
 
 
 def _restore(cls: type[Any], steps: Steps) -> Path:
-    from rapyer_core.models import model_of
-
-    return Path(model_of(cls), steps)
+    return Path(type.__getattribute__(cls, "__dict__")[MODEL], steps)
 
 
 def _text(steps: Steps) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self, cast
 
 from rapyer_codecs import Item, Steps
-
 from rapyer_core import repository
 from rapyer_core.expressions import Path
 from rapyer_core.models import model_of
@@ -100,7 +99,14 @@ def _bare(kind: type, value: Any) -> Any:
 
 def _plain_datetime(value: datetime.datetime) -> datetime.datetime:
     return datetime.datetime(
-        value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond, value.tzinfo,
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        value.tzinfo,
         fold=value.fold,
     )
 
@@ -153,7 +159,14 @@ def _live_date(value: datetime.date) -> LiveDate:
 
 def _live_datetime(value: datetime.datetime) -> LiveDatetime:
     return LiveDatetime(
-        value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond, value.tzinfo,
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        value.tzinfo,
         fold=value.fold,
     )
 
@@ -313,7 +326,8 @@ class LiveField:
 
 def alive(value: Any, place: Place, keep: Callable[[Any], None]) -> Any:
     """The live value of a plain one. keep: puts a container where the plain one was, so that changes of it are local
-    changes of the object."""
+    changes of the object.
+    """
     kind = type(value)
     scalar = _SCALARS.get(kind)
     if scalar is not None:
@@ -341,7 +355,7 @@ _WRAPPED = "__rapyer_wrapped__"
 
 def live_record(value: Any, place: Place) -> Any:
     """A view of a nested dataclass instance whose attributes are live."""
-    cls = _live_class(type(value))
+    cls = _live_class(cast(Any, type(value)))
     made = object.__new__(cls)
     object.__setattr__(made, _WRAPPED, value)
     object.__setattr__(made, BOUND, place)
@@ -349,7 +363,7 @@ def live_record(value: Any, place: Place) -> Any:
 
 
 @functools.cache
-def _live_class(cls: type[Any]) -> type[Any]:
+def _live_class(cls: Any) -> type[Any]:
     """A subclass that keeps nothing itself: every field is the wrapped instance's."""
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
@@ -367,7 +381,7 @@ def _live_class(cls: type[Any]) -> type[Any]:
     }
     for field in dataclasses.fields(cls):
         namespace[field.name] = NestedField(field.name)
-    return type(cls)(cls.__name__, (cls,), namespace)
+    return cast(type[Any], cast(Any, type(cls))(cls.__name__, (cls,), namespace))
 
 
 class NestedField:

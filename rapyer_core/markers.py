@@ -1,4 +1,4 @@
-"""Markers of a field's role: the key and the indexed fields. ``Packed``, ``Alias`` and ``Codec`` come from the engine."""
+"""Markers of a field's role: the key, the indexed fields. Those of how a value is stored are the engine's."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
 import attrs
-from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType, default_registry
 
-from rapyer_core.expressions import Path
+from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType, default_registry
+from rapyer_core.expressions import MODEL, Path
 from rapyer_core.keys import new_id
 from rapyer_core.markers import IndexMarker, KeyMarker
 from rapyer_core.places import value_shape
@@ -25,7 +25,6 @@ from rapyer_core.states import ATTRIBUTE, State, attach, state_of
 
 T = TypeVar("T")
 
-_MODEL = "__rapyer_model__"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
@@ -37,14 +36,14 @@ class ModelMeta(type):
     """
 
     def __getattribute__(cls, name: str) -> Any:
-        model = type.__getattribute__(cls, "__dict__").get(_MODEL)
+        model = type.__getattribute__(cls, "__dict__").get(MODEL)
         if model is not None and name in model.names:
             return Path(model, (name,))
         return type.__getattribute__(cls, name)
 
 
 @functools.cache
-def _metaclass(base: type[type]) -> type[type]:
+def _metaclass(base: Any) -> Any:
     """The metaclass for a class whose own metaclass is base (ABCMeta, for one)."""
     if issubclass(base, ModelMeta):
         return base
@@ -148,17 +147,14 @@ def _field_names(cls: type[Any]) -> list[str]:
         return [field.name for field in dataclasses.fields(cls)]
     if attrs.has(cls):
         return [field.name for field in attrs.fields(cls)]
-    raise TypeError(
-        f"{cls.__qualname__} is neither a dataclass nor an attrs class: put @dataclass under @redis_model"
-    )
+    raise TypeError(f"{cls.__qualname__} is neither a dataclass nor an attrs class: put @dataclass under @redis_model")
 
 
 def _is_frozen(cls: type[Any]) -> bool:
     if dataclasses.is_dataclass(cls):
         return bool(cast(Any, cls).__dataclass_params__.frozen)
-    return cls.__setattr__ is not object.__setattr__ and bool(getattr(cls, "__attrs_props__", None)) and (
-        "frozen" in getattr(cls.__setattr__, "__name__", "")
-    )
+    # attrs keeps no note of it; its frozen classes share one setter.
+    return getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
 
 
 def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> Model[T]:
@@ -174,7 +170,7 @@ def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> M
         raise ValueError(f"the version of {cls.__qualname__} counts from 1")
     model = Model(cls, name, ttl, version)
     default_registry.check(cls)
-    type.__setattr__(cls, _MODEL, model)
+    type.__setattr__(cls, MODEL, model)
     return model
 
 
@@ -206,7 +202,7 @@ def redis_model(
 
 def _rebuilt(cls: type[T]) -> type[T]:
     """The same class again, with ModelMeta as its type, and with a hidden slot where instances have no __dict__."""
-    namespace = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__", _MODEL)}
+    namespace = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__", MODEL)}
     if "__slots__" in namespace:
         slots = namespace["__slots__"]
         slots = (slots,) if isinstance(slots, str) else tuple(slots)
@@ -215,7 +211,8 @@ def _rebuilt(cls: type[T]) -> type[T]:
         if not any("__dict__" in base.__dict__ or hasattr(base, ATTRIBUTE) for base in cls.__mro__[:-1]):
             slots += (ATTRIBUTE,)
         namespace["__slots__"] = slots
-    made = cast(type[T], _metaclass(type(cls))(cls.__name__, cls.__bases__, namespace))
+    metaclass = _metaclass(cast(Any, type(cls)))
+    made = cast(type[T], metaclass(cls.__name__, cls.__bases__, namespace))
     _repoint_cells(cls, made)
     _keep_state_in_pickles(made)
     return made
@@ -228,7 +225,7 @@ def _repoint_cells(old: type, new: type) -> None:
     """
     for value in list(new.__dict__.values()):
         if isinstance(value, classmethod | staticmethod):
-            functions = [value.__func__]
+            functions: list[Any] = [value.__func__]
         elif isinstance(value, property):
             functions = [value.fget, value.fset, value.fdel]
         else:
@@ -269,16 +266,17 @@ def _keep_state_in_pickles(cls: type) -> None:
 
 def _default_setstate(obj: object, state: Any) -> None:
     """What copy and pickle do with a state when a class has no ``__setstate__``."""
-    in_dict, in_slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    for name, value in {**(in_dict or {}), **(in_slots or {})}.items():
-        object.__setattr__(obj, name, value)
+    parts: tuple[dict[str, Any] | None, ...] = state if isinstance(state, tuple) else (state,)
+    for part in parts:
+        for name, value in (part or {}).items():
+            object.__setattr__(obj, name, value)
 
 
 def model_of(cls: Any) -> Model[Any]:
     """The model of a class (or of ``Box[int]``, which is Box's). TypeError if it is none."""
     origin = get_origin(cls) or cls
     if isinstance(origin, type):
-        model = origin.__dict__.get(_MODEL)
+        model = origin.__dict__.get(MODEL)
         if isinstance(model, Model):
             return model
     raise TypeError(_not_a_model(origin))
@@ -287,7 +285,7 @@ def model_of(cls: Any) -> Model[Any]:
 def _not_a_model(cls: Any) -> str:
     if not isinstance(cls, type):
         return f"a model class is expected, not {type(cls).__name__}"
-    parent = next((base for base in cls.__mro__[1:] if isinstance(base.__dict__.get(_MODEL), Model)), None)
+    parent = next((base for base in cls.__mro__[1:] if isinstance(base.__dict__.get(MODEL), Model)), None)
     if parent is not None:
         return (
             f"{cls.__qualname__} is a subclass of the model {parent.__qualname__} but no model itself: "
@@ -302,8 +300,6 @@ def paths(cls: type[T]) -> T:
     The same as the class attributes, for fields to which type checkers refuse class access.
     """
     return cast(T, Path(model_of(cls), ()))
-
-
 
 
 def pk_of(obj: object) -> Any:

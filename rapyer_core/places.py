@@ -21,5 +21,5 @@ def is_leaf(slot: Slot) -> bool:
     """Whether the place is one stored field, whatever its value."""
     shape = slot.shape
     if shape.kind == "union":
-        return all(member.kind == "leaf" for member in shape.members)
+        return all(member.kind == "leaf" for member in getattr(shape, "members", ()))
     return shape.kind == "leaf"

@@ -114,18 +114,14 @@ async def exists(obj: Any, pk: Any = None, *, session: Session | None = None) ->
     return await chosen.run(objects.exists(chosen.context, objects.target_of(chosen.context, obj, pk)))
 
 
-async def delete(
-    obj: Any, pk: Any = None, *, exactly_once: bool | None = None, session: Session | None = None
-) -> bool:
+async def delete(obj: Any, pk: Any = None, *, exactly_once: bool | None = None, session: Session | None = None) -> bool:
     """Delete the object, ``delete(player)`` or ``delete(Player, "alice")``; whether it was there."""
     chosen = current(session)
     target = objects.target_of(chosen.context, obj, pk)
     return await chosen.run(objects.delete(chosen.context, target, exactly_once=exactly_once))
 
 
-async def delete_many(
-    objs: Iterable[Any], *, exactly_once: bool | None = None, session: Session | None = None
-) -> int:
+async def delete_many(objs: Iterable[Any], *, exactly_once: bool | None = None, session: Session | None = None) -> int:
     """Delete several objects (or refs); how many were there."""
     chosen = current(session)
     targets = [chosen.context.target(obj) for obj in objs]

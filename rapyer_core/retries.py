@@ -38,3 +38,6 @@ class Retry:
             if (self.attempts is not None and tried >= self.attempts) or time.monotonic() + pause >= end:
                 return
             yield pause
+
+
+DEFAULT_RETRY = Retry()

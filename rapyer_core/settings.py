@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rapyer_core.retries import Retry
+from rapyer_core.retries import DEFAULT_RETRY, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Settings:
     timeout: float = 5.0
     max_connections: int = 64
     pool_timeout: float = 20.0
-    retry: Retry = Retry()
+    retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
 
     def __post_init__(self) -> None:
