@@ -13,7 +13,7 @@ ARGS   ?=
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers docs bench soak format pytest clean
+.PHONY: help demo test lint types layers docs bench soak sync format pytest clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -43,6 +43,9 @@ bench: $(VENV)/.dev ## Ratios against hand-written redis-py
 
 soak: $(VENV)/.dev ## The tests of tests/soak, SECONDS each
 	@RAPYER_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/soak --timeout=0 $(ARGS)
+
+sync: $(VENV)/.dev ## Make the blocking modules again out of the asyncio ones
+	@$(BIN)/python tools/make_sync.py
 
 format: $(VENV)/.dev ## Write the files as `make lint` wants them
 	@$(BIN)/ruff check --fix .

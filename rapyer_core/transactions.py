@@ -379,7 +379,7 @@ class LockBlock(Generic[T]):
                 if self._renewing is not None:
                     self._renewing.stop()
                 if scope.fences:
-                    await shielded(self._give_back(scope))
+                    await shielded(functools.partial(self._give_back, scope))
             finally:
                 self._session.loop.turns.give_back(self._turns)
                 self._turns = []

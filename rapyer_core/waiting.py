@@ -32,9 +32,9 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def shielded(work: Awaitable[V]) -> V:
-    """The work's result; the work goes on when the caller is cancelled."""
-    return await asyncio.shield(work)
+async def shielded(work: Callable[[], Awaitable[V]]) -> V:
+    """Do the work; it goes on when the caller is cancelled. Its result."""
+    return await asyncio.shield(work())
 
 
 class Places(Generic[V]):

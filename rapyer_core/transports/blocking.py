@@ -1,16 +1,23 @@
-"""The blocking transport: the same as the asyncio one, for threads."""
+"""The blocking transport: the same as the asyncio one, for threads.
+
+Threads are not cancelled, but KeyboardInterrupt and exceptions of signal handlers hit between any two lines. What must
+hold all the same: a connection is never given to two threads, and never to anybody while replies are unread. A link
+that is forgotten between two lines is closed with the object, and its place in the pool is free again.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import redis
 import redis.connection
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
-
 from redis.retry import Retry
 
 from rapyer_core.errors import PoolTimeout
@@ -24,11 +31,12 @@ _UNWATCH: Command = (b"UNWATCH",)
 class Link:
     """One connection. Not for two threads at once."""
 
-    __slots__ = ("_connection", "_timeout", "_unwatch", "watching")
+    __slots__ = ("__weakref__", "_connection", "_pid", "_timeout", "_unwatch", "watching")
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._pid = os.getpid()
         self.watching = False
         self._unwatch = False
 
@@ -38,12 +46,18 @@ class Link:
         Raises Lost when the connection broke or the server did not answer in time; ServerRefused when it refuses
         the connection. Whatever is raised, KeyboardInterrupt included, the connection is closed then.
         """
+        if self._pid != os.getpid():
+            # A block that was open at a fork. The socket is the parent's.
+            raise Lost(sent=False)
         self._ready()
-        extra, self._unwatch = self._unwatch, False
+        extra = self._unwatch
         packed = pack((_UNWATCH, *commands) if extra else commands)
         count = len(commands) + extra
+        replies: list[Reply] = []
         done = timed_out = False
         try:
+            # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
+            self._unwatch, self.watching = False, commands[0][0] == b"WATCH"
             self._connection.send_packed_command([packed], check_health=False)
             replies = self._replies(count)
             done = True
@@ -56,7 +70,6 @@ class Link:
                 self.close()
         if not done:
             raise Lost(sent=True, timed_out=timed_out)
-        self.watching = commands[0][0] == b"WATCH"
         return replies[1:] if extra else replies
 
     def _ready(self) -> None:
@@ -93,15 +106,18 @@ class Link:
         parser = self._connection._parser
         if type(parser) is not _HiredisParser:
             return [self._slowly() for _ in range(count)]
-        gets = parser._reader.gets
-        end = time.monotonic() + self._timeout
+        reader: Any = parser._reader
+        read: Any = parser.read_from_socket
+        gets, end = reader.gets, 0.0
         replies: list[Reply] = []
         while len(replies) < count:
             reply = gets(False)
             if reply is NOT_ENOUGH_DATA:
-                parser.read_from_socket()
-                if time.monotonic() > end:
-                    raise TimeoutError
+                if not end:
+                    end = time.monotonic() + self._timeout
+                    read()
+                else:
+                    read(timeout=max(0.001, end - time.monotonic()))
             else:
                 replies.append(as_reply(reply) if isinstance(reply, Exception | list) else reply)
         return replies
@@ -124,7 +140,7 @@ class Link:
 
 
 class Pool:
-    """Links of one process: at most max_connections, shared by all threads."""
+    """Links of one process: at most max_connections, shared by all threads, handed out in the order asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self._class, self._arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
@@ -132,51 +148,72 @@ class Pool:
         self._timeout = settings.timeout
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
+        self._links: WeakSet[Link] = WeakSet()
         self._idle: list[Link] = []
-        self._made = 0
-        self._waiting = 0
-        self._freed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Condition] = deque()
+        self._closed = False
 
     def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""
+        with self._lock:
+            if not self._waiting and (link := self._take()) is not None:
+                return link
+            return self._wait()
+
+    def _wait(self) -> Link:
         end = time.monotonic() + self._patience
-        with self._freed:
-            while (link := self._take()) is None:
-                self._waiting += 1
-                try:
-                    in_time = self._freed.wait(end - time.monotonic())
-                finally:
-                    self._waiting -= 1
-                if not in_time:
+        turn = threading.Condition(self._lock)
+        self._waiting.append(turn)
+        try:
+            while self._waiting[0] is not turn or (link := self._take()) is None:
+                left = end - time.monotonic()
+                if left <= 0:
                     raise PoolTimeout(waited=self._patience, size=self.size)
+                # No longer than a second: nobody tells of a link that an interrupt made somebody forget.
+                turn.wait(min(left, 1.0))
             return link
+        finally:
+            self._waiting.remove(turn)
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._waiting:
+            self._waiting[0].notify()
 
     def spare(self, reserve: int) -> Link | None:
         """A link that is free now, if more than reserve of them are; else None."""
-        with self._freed:
-            if self._waiting or self.size - self._made + len(self._idle) <= reserve:
+        with self._lock:
+            if self._waiting or self.size - len(self._links) + len(self._idle) <= reserve:
                 return None
             return self._take()
 
     def _take(self) -> Link | None:
         if self._idle:
             return self._idle.pop()
-        if self._made == self.size:
+        if len(self._links) >= self.size:
             return None
-        self._made += 1
         arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
-        return Link(self._class(**arguments), self._timeout)
+        link = Link(self._class(**arguments), self._timeout)
+        self._links.add(link)
+        return link
 
     def release(self, link: Link) -> None:
-        """Give a link back."""
-        link.free()
-        with self._freed:
-            self._idle.append(link)
-            self._freed.notify()
+        """Give a link back. One of a parent process is forgotten, its socket left alone."""
+        with self._lock:
+            if link not in self._links:
+                return
+            link.free()
+            if not self._closed:
+                self._idle.append(link)
+                self._call_next()
+                return
+        link.close()
 
     def close(self) -> None:
-        """Close the idle connections. Those in use are closed by whoever uses them."""
-        with self._freed:
+        """Close the idle connections. Those in use are closed when they are given back."""
+        with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
         for link in idle:
             link.close()

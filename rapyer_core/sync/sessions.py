@@ -1,0 +1,231 @@
+"""Sessions (blocking): run operations on one server. The driver, and the default session.
+
+Made of ``rapyer_core.sessions`` by ``make sync``: change that, not this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from rapyer_core.addresses import resolved
+from rapyer_core.collection import Context
+from rapyer_core.errors import SessionClosed
+from rapyer_core.operations.reading import greet
+from rapyer_core.requests import Batch, Operation, Pause, Turn
+from rapyer_core.retries import Retry
+from rapyer_core.settings import Settings
+from rapyer_core.sync.waiting import Places, Turns, Worker, sleep
+from rapyer_core.transports.blocking import Link, Pool
+
+R = TypeVar("R")
+
+
+class Loop:
+    """What a session keeps for this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pool = Pool(settings)
+        self.turns = Turns()
+        self.threads: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
+        """Open lock blocks of each thread."""
+
+
+class Session:
+    """A connection pool for one server, and how objects are stored there. Made by ``open_session``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
+        found = resolved(settings)
+        self._loops = Places(lambda: Loop(found))
+        self._closed = False
+
+    @property
+    def loop(self) -> Loop:
+        """The pool and turns of this process, made at its first use."""
+        if self._closed:
+            raise SessionClosed("the session was closed")
+        return self._loops.get()
+
+    def run(self, operation: Operation[R], link: Link | None = None) -> R:
+        """Drive an operation to its end. link: a connection it already holds; given back here."""
+        try:
+            loop = self.loop
+        except BaseException:
+            operation.close()
+            raise
+        driver = _Driver(loop, link)
+        try:
+            return driver.drive(operation)
+        finally:
+            operation.close()
+            driver.end()
+
+    def run_holding(self, make: Callable[[bool], Operation[R]]) -> tuple[R, Link | None]:
+        """Drive ``make(watching)``. With a connection to spare, watching: the caller gets that connection too."""
+        pool = self.loop.pool
+        spare = pool.spare(reserve=pool.size // 2)
+        operation = make(spare is not None)
+        driver = _Driver(self.loop, spare)
+        try:
+            result = driver.drive(operation, keep=spare is not None)
+            link, driver.link = driver.link, None
+            if link is not None and not link.watching:
+                pool.release(link)
+                link = None
+            return result, link
+        finally:
+            operation.close()
+            driver.end()
+
+    def release(self, link: Link | None) -> None:
+        """Give back a connection from ``run_holding``."""
+        if link is not None:
+            self.loop.pool.release(link)
+
+    def close(self) -> None:
+        """Close the connections of this process. What is asked afterwards is SessionClosed."""
+        running = self._loops.pop()
+        self._closed = True
+        if running is not None:
+            running.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Driver:
+    """Carries out the requests of one operation."""
+
+    __slots__ = ("_keys", "_loop", "link")
+
+    def __init__(self, loop: Loop, link: Link | None) -> None:
+        self._loop = loop
+        self.link = link
+        self._keys: Sequence[bytes] = ()
+
+    def drive(self, operation: Operation[R], keep: bool = False) -> R:
+        """Request by request; errors of a request are raised inside the operation."""
+        answer: Any = None
+        failure: Exception | None = None
+        while True:
+            try:
+                request = operation.send(answer) if failure is None else operation.throw(failure)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            answer = failure = None
+            try:
+                if type(request) is Batch:
+                    if self.link is None:
+                        self.link = self._loop.pool.acquire()
+                    answer = self.link.roundtrip(request.commands)
+                    if not (request.hold or keep):
+                        self._free()
+                elif type(request) is Pause:
+                    self._free()
+                    sleep(request.seconds)
+                elif type(request) is Turn:
+                    self._free()
+                    self._loop.turns.take(request.keys, request.timeout)
+                    self._keys = request.keys
+            except Exception as error:
+                self._free()
+                failure = error
+
+    def end(self) -> None:
+        """Give back what is still held."""
+        self._free()
+        if self._keys:
+            self._loop.turns.give_back(self._keys)
+            self._keys = ()
+
+    def _free(self) -> None:
+        # Forgotten before it is given back: an interrupt between the two must not give it back twice.
+        link, self.link = self.link, None
+        if link is not None:
+            self._loop.pool.release(link)
+
+
+# -- the default session --
+
+_default: Session | None = None
+
+
+def init_rapyer(
+    redis_url: str | None = None,
+    *,
+    client: Any = None,
+    prefix: str = "",
+    timeout: float = 5.0,
+    max_connections: int = 64,
+    pool_timeout: float = 20.0,
+    retry: Retry | None = None,
+    exactly_once: bool = False,
+) -> Session:
+    """Open the default session, which functions use that get no ``session=``. Replaces a former one.
+
+    redis_url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``embedded://`` (a private server, gone with this
+    process) or ``embedded:///some/dir`` (its data stay there); by default the environment's RAPYER_URL, else an
+    embedded server. client: a redis-py client that lends address, credentials and TLS instead. prefix: of every key.
+    timeout: seconds for one round trip. max_connections: of this session and process. pool_timeout: seconds to
+    wait for a free one. retry: of commits that met other writers. exactly_once: the default of all writes.
+
+    Raises ConnectionFailed when the server cannot be reached.
+    """
+    global _default
+    session = Session(
+        Settings(redis_url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+    )
+    session.run(greet())
+    former, _default = _default, session
+    if former is not None:
+        former.close()
+    return session
+
+
+@contextmanager
+def open_session(
+    url: str | None = None,
+    *,
+    client: Any = None,
+    prefix: str = "",
+    timeout: float = 5.0,
+    max_connections: int = 64,
+    pool_timeout: float = 20.0,
+    retry: Retry | None = None,
+    exactly_once: bool = False,
+) -> Iterator[Session]:
+    """A session of one's own, for ``session=`` of every function. Arguments as in ``init_rapyer``."""
+    session = Session(
+        Settings(url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+    )
+    try:
+        session.run(greet())
+        yield session
+    finally:
+        session.close()
+
+
+def close_rapyer() -> None:
+    """Close the default session. Without one, nothing happens."""
+    global _default
+    former, _default = _default, None
+    if former is not None:
+        former.close()
+
+
+def current(session: Session | None) -> Session:
+    """The session given, else the default one. SessionClosed if there is none."""
+    chosen = session or _default
+    if chosen is None:
+        raise SessionClosed
+    return chosen

@@ -1,0 +1,461 @@
+"""``pipeline``, ``transaction``, ``transact`` and ``lock`` for threads: the waiting around a Block.
+
+Made of ``rapyer_core.transactions`` by ``make sync``: change that, not this file.
+What a block records and decides is in ``blocks``.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from rapyer_core.blocks import (
+    Block,
+    Scope,
+    drafts,
+    enter,
+    locals_of,
+    pipeline_targets,
+    transaction_target,
+)
+from rapyer_core.collection import Target
+from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
+from rapyer_core.models import model_of
+from rapyer_core.operations import locks
+from rapyer_core.retries import Retry
+from rapyer_core.sync.sessions import Session, current
+from rapyer_core.sync.waiting import Repeating, current_worker, shielded, sleep
+from rapyer_core.transports.blocking import Link
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class Pipeline(Generic[T]):
+    """The block of ``pipeline``."""
+
+    def __init__(
+        self, objects: Sequence[Any], retry: Retry | None, exactly_once: bool | None, session: Session | None
+    ) -> None:
+        self._session = current(session)
+        context = self._session.context
+        self._objects = objects
+        self._targets = pipeline_targets(context, objects)
+        self._block = Block(context, retry, exactly_once)
+        self._link: Link | None = None
+
+    def __enter__(self) -> T:
+        context = self._session.context
+        seen, self._link = self._session.run_holding(lambda watching: enter(context, self._targets, watching))
+        try:
+            for obj, target, found in zip(self._objects, self._targets, seen, strict=True):
+                self._block.add(target, found, locals_of(obj), watched=True)
+            made: T = drafts(self._block, self._targets)
+            return made
+        except BaseException:
+            self._let_go()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                link, self._link = self._link, None
+                self._session.run(self._block.commit(watching=link is not None), link)
+        finally:
+            self._block.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        link, self._link = self._link, None
+        self._session.release(link)
+
+
+@overload
+def pipeline(
+    obj: A, /, *, retry: Retry | None = ..., exactly_once: bool | None = ..., session: Session | None = ...
+) -> Pipeline[A]: ...
+@overload
+def pipeline(
+    one: A, two: B, /, *, retry: Retry | None = ..., exactly_once: bool | None = ..., session: Session | None = ...
+) -> Pipeline[tuple[A, B]]: ...
+@overload
+def pipeline(
+    one: A,
+    two: B,
+    three: C,
+    /,
+    *more: Any,
+    retry: Retry | None = ...,
+    exactly_once: bool | None = ...,
+    session: Session | None = ...,
+) -> Pipeline[Any]: ...
+def pipeline(
+    *objects: Any, retry: Retry | None = None, exactly_once: bool | None = None, session: Session | None = None
+) -> Pipeline[Any]:
+    """Several changes of one object (or of several) in one commit, at the end of the block.
+
+    ``with pipeline(player) as p:`` gives a draft: reads are fresh, writes are recorded, nothing is visible before
+    the commit. Of several objects it gives a tuple. An exception in the block writes nothing.
+
+    Raises NotFound; Conflict when a value that was read in the block changed meanwhile; OutcomeUnknown.
+    """
+    return Pipeline(objects, retry, exactly_once, session)
+
+
+class Transaction:
+    """What a transaction block works with. Objects come from ``get``; everything is committed at the end."""
+
+    def __init__(self, session: Session, retry: Retry | None = None, exactly_once: bool | None = None) -> None:
+        self._session = session
+        self._block = Block(session.context, retry, exactly_once)
+
+    def get(self, cls: type[T], pk: Any) -> T:
+        """The draft of an object. NotFound; that it is absent counts as read."""
+        recorders = self._read([self._target(cls, pk)])
+        made: T = self._block.draft(recorders[0])
+        return made
+
+    def get_or_none(self, cls: type[T], pk: Any) -> T | None:
+        """The draft of an object, None if there is none; that counts as read."""
+        try:
+            return self.get(cls, pk)
+        except NotFound:
+            return None
+
+    def get_many(self, cls: type[T], pks: Sequence[Any]) -> list[T | None]:
+        """The drafts of several objects, in the order asked, None where there is none."""
+        recorders = self._read([self._target(cls, pk) for pk in pks])
+        return [
+            None if recorder.work is None or recorder.deleted else self._block.draft(recorder) for recorder in recorders
+        ]
+
+    def insert(self, obj: T) -> T:
+        """Create the object at commit, as it is now (AlreadyExists then, if there is one). Its draft."""
+        made: T = self._block.insert(obj)
+        return made
+
+    def save(self, obj: Any) -> None:
+        """Save a plain object with the commit, under the rules of ``save``. A draft needs none."""
+        self._block.save(obj)
+
+    def delete(self, obj: Any, pk: Any = None) -> bool:
+        """Delete an object at commit: a draft, an instance, or ``delete(Player, pk)``; whether it is there now."""
+        target = transaction_target(self._session.context, obj, pk)
+        recorder = (self._read([target]))[0]
+        if recorder.work is None or recorder.deleted:
+            return False
+        if recorder.local is None and not isinstance(obj, type):
+            recorder.local = locals_of(obj) if target.obj is obj else None
+        self._block.delete(recorder)
+        return True
+
+    def _target(self, cls: type[Any], pk: Any) -> Target:
+        return self._session.context.collection(model_of(cls)).target(pk)
+
+    def _read(self, targets: Sequence[Target]) -> list[Any]:
+        known = self._block.recorders
+        missing = list({target.key: target for target in targets if target.key not in known}.values())
+        if missing:
+            seen = self._session.run(enter(self._session.context, missing, False))
+            for target, found in zip(missing, seen, strict=True):
+                if target.key not in known:
+                    self._block.add(target, found)
+        return [known[target.key] for target in targets]
+
+    def _commit(self) -> None:
+        self._session.run(self._block.commit())
+
+
+class TransactionBlock:
+    """``with transaction() as tx:``, or ``@transaction()`` over a function whose first parameter is tx."""
+
+    def __init__(self, retry: Retry | None, exactly_once: bool | None, session: Session | None) -> None:
+        self._retry, self._once, self._session = retry, exactly_once, session
+        self._open: list[Transaction] = []
+
+    def __enter__(self) -> Transaction:
+        tx = Transaction(current(self._session), self._retry, self._once)
+        self._open.append(tx)
+        return tx
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tx = self._open.pop()
+        try:
+            if kind is None:
+                tx._commit()
+        finally:
+            tx._block.close()
+
+    def __call__(self, function: Callable[Concatenate[Transaction, P], R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            return _transact(function, args, kwargs, self._retry, self._once, self._session)
+
+        return run
+
+
+def transaction(
+    *, retry: Retry | None = None, exactly_once: bool | None = None, session: Session | None = None
+) -> TransactionBlock:
+    """Several objects in one commit, all or nothing.
+
+    As a block it is one attempt: Conflict if a value that was read changed meanwhile. As a decorator,
+    ``@transaction()``, the function (whose first parameter is the transaction) runs again, with growing random pauses,
+    until it gets through or the deadline of retry (30 s) is over.
+    """
+    return TransactionBlock(retry, exactly_once, session)
+
+
+def transact(
+    function: Callable[Concatenate[Transaction, P], R],
+    /,
+    *args: Any,
+    retry: Retry | None = None,
+    exactly_once: bool | None = None,
+    session: Session | None = None,
+    **kwargs: Any,
+) -> R:
+    """Run ``function(tx, *args, **kwargs)`` and commit, again from the start on Conflict; what it returned.
+
+    Raises Conflict, with the number of attempts and the fields, when the deadline of retry is over.
+    """
+    return _transact(function, args, kwargs, retry, exactly_once, session)
+
+
+def _transact(
+    function: Callable[..., R],
+    args: Any,
+    kwargs: Any,
+    retry: Retry | None,
+    exactly_once: bool | None,
+    session: Session | None,
+) -> R:
+    chosen = current(session)
+    pauses = (retry or chosen.context.retry).pauses()
+    attempts = 0
+    keys: tuple[bytes, ...] = ()
+    while True:
+        attempts += 1
+        tx = Transaction(chosen, retry, exactly_once)
+        queued = _queue(chosen, keys)
+        try:
+            result = function(tx, *args, **kwargs)
+            tx._commit()
+            return result
+        except Conflict as conflict:
+            pause = next(pauses, None)
+            if pause is None:
+                conflict.attempts = attempts
+                raise
+            keys = tuple(b"~transact:" + key for key in tx._block.keys)
+        finally:
+            tx._block.close()
+            chosen.loop.turns.give_back(queued)
+        sleep(pause)
+
+
+def _queue(session: Session, keys: Sequence[bytes]) -> Sequence[bytes]:
+    """After a conflict, contenders of this process run one after the other. Only a courtesy: waits a second at most."""
+    try:
+        session.loop.turns.take(keys, 1.0)
+    except Conflict:
+        return ()
+    return keys
+
+
+class LockBlock(Generic[T]):
+    """The block of ``lock``."""
+
+    def __init__(
+        self,
+        objects: Sequence[Any],
+        name: str,
+        timeout: float,
+        lease: float,
+        retry: Retry | None,
+        once: bool | None,
+        session: Session | None,
+    ) -> None:
+        if not lease > 0 or timeout < 0:
+            raise ValueError("lease is more than 0 seconds, timeout 0 or more")
+        self._session = current(session)
+        self._objects = objects
+        self._targets = pipeline_targets(self._session.context, objects)
+        self._name, self._timeout, self._lease = name, timeout, lease
+        self._retry, self._once = retry, once
+        self._marks: dict[bytes, int] = {}
+        self._scope: Scope | None = None
+        self._turns: list[bytes] = []
+        self._renewing: Repeating | None = None
+        self._outer: LockBlock[Any] | None = None
+
+    def __enter__(self) -> T:
+        threads = self._session.loop.threads
+        worker = current_worker()
+        outer: LockBlock[Any] | None = threads.get(worker)
+        self._outer = outer
+        if outer is None:
+            self._scope = Scope(Block(self._session.context, self._retry, self._once))
+            threads[worker] = self
+        else:
+            self._scope = outer._scope
+        assert self._scope is not None
+        self._scope.depth += 1
+        self._marks = self._scope.marks()
+        try:
+            self._take(self._scope)
+            self._read(self._scope)
+            made: T = drafts(self._scope.block, self._targets)
+            return made
+        except BaseException:
+            self._leave(self._scope, commit=False)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._scope is not None
+        self._leave(self._scope, commit=kind is None)
+
+    def _take(self, scope: Scope) -> None:
+        end = time.monotonic() + self._timeout
+        root = self._outer or self
+        while root._outer is not None:
+            root = root._outer
+        for fence in scope.wanted(self._targets, self._name):
+            patience = scope.patience(fence, max(0.0, end - time.monotonic()))
+            start = time.monotonic()
+            try:
+                self._session.loop.turns.take([fence.key], patience)
+            except Conflict:
+                raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
+            root._turns.append(fence.key)
+            left = max(0.0, patience - (time.monotonic() - start))
+            scope.fences[fence.key] = fence
+            scope.leases[fence.key] = self._lease
+            try:
+                self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
+            except LockTimeout:
+                del scope.fences[fence.key]
+                raise
+        if root._renewing is None:
+            root._renewing = Repeating(
+                lambda: min(scope.leases.values()) / 3, functools.partial(_renew, self._session, scope)
+            )
+
+    def _read(self, scope: Scope) -> None:
+        missing = scope.unread(self._targets)
+        if missing:
+            seen = self._session.run(enter(self._session.context, missing, False))
+            for target, found in zip(missing, seen, strict=True):
+                scope.block.add(target, found)
+        for obj, target in zip(self._objects, self._targets, strict=True):
+            recorder = scope.block.recorders[target.key]
+            if recorder.local is None:
+                recorder.local = locals_of(obj)
+
+    def _leave(self, scope: Scope, commit: bool) -> None:
+        scope.depth -= 1
+        if self._outer is not None:
+            if not commit:
+                scope.back(self._marks)
+            return
+        self._session.loop.threads.pop(current_worker(), None)
+        try:
+            if commit:
+                self._session.run(scope.block.commit(fences=scope.fences.values()))
+                scope.fences.clear()
+        finally:
+            scope.block.close()
+            try:
+                if self._renewing is not None:
+                    self._renewing.stop()
+                if scope.fences:
+                    shielded(functools.partial(self._give_back, scope))
+            finally:
+                self._session.loop.turns.give_back(self._turns)
+                self._turns = []
+
+    def _give_back(self, scope: Scope) -> None:
+        for fence in scope.fences.values():
+            self._session.run(locks.release(self._session.context, fence))
+        scope.fences.clear()
+
+
+def _renew(session: Session, scope: Scope) -> None:
+    """Renew every held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
+    for key, fence in list(scope.fences.items()):
+        with suppress(RapyerError):
+            session.run(locks.renew(session.context, fence, scope.leases[key]))
+
+
+@overload
+def lock(
+    obj: A,
+    /,
+    *,
+    name: str = ...,
+    timeout: float = ...,
+    lease: float = ...,
+    retry: Retry | None = ...,
+    exactly_once: bool | None = ...,
+    session: Session | None = ...,
+) -> LockBlock[A]: ...
+@overload
+def lock(
+    one: A,
+    two: B,
+    /,
+    *,
+    name: str = ...,
+    timeout: float = ...,
+    lease: float = ...,
+    retry: Retry | None = ...,
+    exactly_once: bool | None = ...,
+    session: Session | None = ...,
+) -> LockBlock[tuple[A, B]]: ...
+@overload
+def lock(
+    one: A,
+    two: B,
+    three: C,
+    /,
+    *more: Any,
+    name: str = ...,
+    timeout: float = ...,
+    lease: float = ...,
+    retry: Retry | None = ...,
+    exactly_once: bool | None = ...,
+    session: Session | None = ...,
+) -> LockBlock[Any]: ...
+def lock(
+    *objects: Any,
+    name: str = "lock",
+    timeout: float = 10.0,
+    lease: float = 10.0,
+    retry: Retry | None = None,
+    exactly_once: bool | None = None,
+    session: Session | None = None,
+) -> LockBlock[Any]:
+    """Hold the lock of this name of one object, or of several, while the block runs; one fenced commit at its end.
+
+    ``with lock(alice, bob, name="transfer") as (a, b):`` gives drafts. timeout: seconds to wait for the locks.
+    lease: seconds after which a lock frees itself if its holder is gone; renewed while the block runs.
+    Blocks of one thread nest: they commit together, when the outermost ends.
+
+    Raises LockTimeout; LockLost when the lease ran out (a stopped process, a lost connection): nothing was written;
+    NotFound; Conflict when somebody without the lock changed a value that was read.
+    """
+    return LockBlock(objects, name, timeout, lease, retry, exactly_once, session)

@@ -1,0 +1,117 @@
+"""The blocking twin of ``rapyer_core.waiting``: the same names, for threads. Written by hand; knows no Redis.
+
+A forked child shares nothing of what is kept here: locks that another thread of the parent held at the fork would
+never be released in the child.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from rapyer_core.errors import Conflict
+
+V = TypeVar("V")
+
+Worker = threading.Thread
+"""Who waits: lock blocks nest within one of them."""
+
+current_worker = threading.current_thread
+sleep = time.sleep
+
+
+def shielded(work: Callable[[], V]) -> V:
+    """Do the work: a thread cannot be cancelled. Its result."""
+    return work()
+
+
+class Places(Generic[V]):
+    """One value for each process, made at its first use."""
+
+    def __init__(self, make: Callable[[], V]) -> None:
+        self._make = make
+        # No lock around it: one that is held at a fork stays held in the child.
+        self._values: dict[int, V] = {}
+
+    def get(self) -> V:
+        """That of this process."""
+        pid = os.getpid()
+        found = self._values.get(pid)
+        if found is None:
+            found = self._values.setdefault(pid, self._make())
+            for other in [other for other in self._values if other != pid]:
+                self._values.pop(other, None)
+        return found
+
+    def pop(self) -> V | None:
+        """Forget and return that of this process."""
+        return self._values.pop(os.getpid(), None)
+
+
+class Turns:
+    """Which operations of this process write which keys: one at a time, in the order asked for."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._queues: dict[bytes, deque[threading.Event]] = {}
+        """By key: whoever has the turn, then those who wait for it. An event is set when its turn has come."""
+
+    def take(self, keys: Sequence[bytes], timeout: float) -> None:
+        """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
+        end = time.monotonic() + timeout
+        mine: list[tuple[bytes, threading.Event]] = []
+        try:
+            for key in keys:
+                place = threading.Event()
+                mine.append((key, place))
+                self._enter(key, place)
+                if not place.wait(max(0.0, end - time.monotonic())):
+                    raise Conflict(f"other threads of this process wrote the same objects for {timeout} s")
+        except BaseException:
+            for key, place in mine:
+                self._leave(key, place)
+            raise
+
+    def give_back(self, keys: Sequence[bytes]) -> None:
+        """End the turn. In a child that was forked during it there is none to end."""
+        for key in keys:
+            queue = self._queues.get(key)
+            if queue:
+                self._leave(key, queue[0])
+
+    def _enter(self, key: bytes, place: threading.Event) -> None:
+        with self._guard:
+            queue = self._queues.setdefault(key, deque())
+            queue.append(place)
+            queue[0].set()
+
+    def _leave(self, key: bytes, place: threading.Event) -> None:
+        with self._guard:
+            queue = self._queues.get(key, deque())
+            if place in queue:
+                queue.remove(place)
+            if queue:
+                queue[0].set()
+            else:
+                self._queues.pop(key, None)
+
+
+class Repeating:
+    """A function called again and again in a daemon thread, until stopped. seconds: before each call."""
+
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+        self._seconds, self._function = seconds, function
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, name="rapyer-repeating", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds()):
+            self._function()
+
+    def stop(self) -> None:
+        """No further calls; one that is under way is not waited for."""
+        self._stopped.set()
