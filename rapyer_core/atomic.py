@@ -99,7 +99,12 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
         """``find``: the objects that fulfil every condition; without conditions, all."""
         return await repository.find(cls, *conditions, order_by=order_by, limit=limit, session=session)
 
-    find = afind
+    @classmethod
+    async def find(
+        cls, *conditions: Any, order_by: Any = None, limit: int | None = None, session: Session | None = None
+    ) -> list[Self]:
+        """The same as ``afind``."""
+        return await cls.afind(*conditions, order_by=order_by, limit=limit, session=session)
 
     def apipeline(self, *, session: Session | None = None) -> Pipeline[Self]:
         """``pipeline``: several changes in one commit."""

@@ -1,0 +1,1 @@
+"""Models: decoration, paths, instances. No server unless said."""

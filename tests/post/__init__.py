@@ -1,0 +1,1 @@
+"""The listings of the post: the same calls, and what their comments promise."""
