@@ -1,0 +1,1 @@
+"""Tests of bench/: that it runs and compares what is equal."""
