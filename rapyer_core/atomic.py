@@ -10,25 +10,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from rapyer_core import repository, transactions
-from rapyer_core.classes import InheritedModelMeta
-from rapyer_core.drafts import Draft, recorder_of
+from rapyer_core.classes import InheritedModelMeta, OnEither, assign_all, in_draft
 from rapyer_core.live import LiveField, plain
 from rapyer_core.models import pk_of
 from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import LockBlock, Pipeline
-
-_METHODS = "pk key asave aget aload adelete aupdate ainsert aget_or_create aexists afind find apipeline alock"
-
-
-class _OnEither:
-    """A method that works on an object, and on the class with a primary key."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    def __get__(self, obj: Any, owner: type) -> Callable[..., Any]:
-        return self._function.__get__(owner if obj is None else obj, type)  # type: ignore[no-any-return]  # a bound method
 
 
 @dataclass_transform(field_specifiers=(dataclasses.field,))
@@ -40,7 +26,7 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
     ``init_rapyer``, or the one given.
     """
 
-    __rapyer_base__: ClassVar[frozenset[str]] = frozenset(_METHODS.split())
+    __rapyer_base__: ClassVar[bool] = True
     __rapyer_field__: ClassVar[Callable[[str, Any], Any]] = LiveField
 
     @property
@@ -77,12 +63,12 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
         """``reload``: read the object again, in place. NotFound."""
         return await repository.reload(self, session=session)
 
-    @_OnEither
+    @OnEither
     async def adelete(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # either
         """``delete``, of the object or ``Player.adelete(pk)``; whether it was there."""
         return await repository.delete(self_or_cls, pk, session=session)
 
-    @_OnEither
+    @OnEither
     async def aexists(self_or_cls: Any, pk: Any = None, *, session: Session | None = None) -> bool:  # either
         """``exists``, of the object or ``Player.aexists(pk)``."""
         return await repository.exists(self_or_cls, pk, session=session)
@@ -90,7 +76,7 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
     async def aupdate(self, *, session: Session | None = None, **values: Any) -> None:
         """Assign several fields in one commit."""
         async with transactions.pipeline(self, session=session) as draft:
-            _assign_all(draft, values)
+            assign_all(draft, values)
 
     @classmethod
     async def afind(
@@ -120,25 +106,8 @@ class AtomicRedisModel(metaclass=InheritedModelMeta):
         return {name: plain(value) for name, value in vars(self).items()}
 
 
-def _assign_all(draft: Any, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(draft, name, value)
+async def _record(draft: Any, values: dict[str, Any]) -> None:
+    assign_all(draft, values)
 
 
-def _in_draft(draft: Draft, name: str) -> Any:
-    """What the draft of such an object answers for the names of the base class."""
-    if name == "aupdate":
-
-        async def aupdate(**values: Any) -> None:
-            _assign_all(draft, values)
-
-        return aupdate
-    recorder = recorder_of(draft)
-    if recorder is not None and name == "pk":
-        return pk_of(recorder.work)
-    if recorder is not None and name == "key":
-        return recorder.target.key.decode()
-    raise TypeError(f"{name} is not for drafts: inside a block, change the fields; the block's end commits them")
-
-
-type.__setattr__(AtomicRedisModel, "__rapyer_in_drafts__", staticmethod(_in_draft))
+in_draft(AtomicRedisModel, update="aupdate", recorded=_record)

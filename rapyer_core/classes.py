@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import inspect
 import sys
 from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, cast
 
-from rapyer_core.models import ModelMeta, define
+from rapyer_core.drafts import recorder_of
+from rapyer_core.models import ModelMeta, define, pk_of
 
 Descriptor = Callable[[str, Any], Any]
 """Makes what stands on the class for a field: (name, default or MISSING) -> descriptor."""
@@ -43,7 +45,7 @@ class InheritedModelMeta(ModelMeta, ABCMeta):
         if _OWN in namespace:
             return super().__new__(mcs, class_name, bases, namespace, **options)
         cls = super().__new__(mcs, class_name, bases, namespace, **options)
-        reserved = next(vars(base)[_OWN] for base in cls.__mro__ if _OWN in vars(base))
+        reserved = next(frozenset(vars(base)) for base in cls.__mro__ if _OWN in vars(base))
         _copy_mutable_defaults(cls)
         made: InheritedModelMeta = cast(Any, dataclasses.dataclass)(cls)
         _refuse_reserved(made, reserved)
@@ -93,7 +95,7 @@ class _Copies:
 
 def _refuse_reserved(cls: type[Any], reserved: frozenset[str]) -> None:
     for field in dataclasses.fields(cls):
-        if field.name in reserved:
+        if field.name in reserved and not field.name.startswith("_"):
             raise TypeError(
                 f"the field {cls.__qualname__}.{field.name} has the name of a method of its base class; "
                 "rename it, or use @redis_model, which reserves no names"
@@ -109,3 +111,39 @@ def _install(cls: type[Any]) -> None:
     for name in _own_annotations(cls):
         if name in fields:
             type.__setattr__(cls, name, make(name, fields[name].default))
+
+
+class OnEither:
+    """A method that works on an object, and on the class with a primary key."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, obj: Any, owner: type) -> Any:
+        return functools.partial(self._function, owner if obj is None else obj)
+
+
+def assign_all(draft: Any, values: dict[str, Any]) -> None:
+    """Assign fields of a draft by name."""
+    for name, value in values.items():
+        setattr(draft, name, value)
+
+
+def in_draft(base: type, *, update: str, recorded: Callable[[Any, dict[str, Any]], Any]) -> None:
+    """Say what drafts answer for the method names of a base class: pk, key and update; the others are refused.
+
+    recorded: called with the draft and the keywords of update; what it returns is update's result.
+    """
+
+    def answer(draft: Any, name: str) -> Any:
+        if name == update:
+            return lambda **values: recorded(draft, values)
+        recorder = recorder_of(draft)
+        if recorder is not None and name == "pk":
+            return pk_of(recorder.work)
+        if recorder is not None and name == "key":
+            return recorder.target.key.decode()
+        raise TypeError(f"{name} is not for drafts: inside a block, change the fields; the block's end commits them")
+
+    type.__setattr__(base, "__rapyer_in_drafts__", staticmethod(answer))

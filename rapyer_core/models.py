@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -169,9 +170,27 @@ def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> M
     if version < 1:
         raise ValueError(f"the version of {cls.__qualname__} counts from 1")
     model = Model(cls, name, ttl, version)
+    _note_local_names(cls)
     default_registry.check(cls)
     type.__setattr__(cls, MODEL, model)
     return model
+
+
+def _note_local_names(cls: type) -> None:
+    """Let annotations of a class defined in a function find the names of that function."""
+    if "<locals>" not in cls.__qualname__:
+        return
+    outer = cls.__qualname__.rpartition(".<locals>.")[0]
+    names: dict[str, Any] = {}
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code.co_qualname
+        if outer == code or outer.startswith(f"{code}.<locals>."):
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    for value in (cls, *names.values()):
+        if isinstance(value, type) and "<locals>" in value.__qualname__:
+            default_registry.names(value, names)
 
 
 @overload
@@ -211,6 +230,7 @@ def _rebuilt(cls: type[T]) -> type[T]:
         if not any("__dict__" in base.__dict__ or hasattr(base, ATTRIBUTE) for base in cls.__mro__[:-1]):
             slots += (ATTRIBUTE,)
         namespace["__slots__"] = slots
+    namespace["__qualname__"] = cls.__qualname__
     metaclass = _metaclass(cast(Any, type(cls)))
     made = cast(type[T], metaclass(cls.__name__, cls.__bases__, namespace))
     _repoint_cells(cls, made)

@@ -23,8 +23,8 @@ async def _session(url: str) -> AsyncIterator[None]:
     await close_rapyer()
 
 
-async def _saved(name: str, **values: int) -> Player:
-    player = Player(username=name, **values)
+async def _saved(name: str, inventory_count: int = 0) -> Player:
+    player = Player(username=name, inventory_count=inventory_count)
     await player.asave()
     return player
 
@@ -85,13 +85,17 @@ async def test_feature_3_commits_all_or_nothing(redis_client: redis.Redis) -> No
 
     before = redis_client.hgetall(loaded.key)
     with pytest.raises(RuntimeError, match="crash"):
-        async with loaded.apipeline() as p:
-            p.score += 1
-            await p.achievements.aappend(Achievement.TOP_PLAYER)  # type: ignore[attr-defined]  # of a draft
-            assert redis_client.hgetall(loaded.key) == before
-            raise RuntimeError("crash")
+        await _wins_and_crashes(loaded)
     assert redis_client.hgetall(loaded.key) == before
     assert (loaded.score, loaded.achievements) == (150, [Achievement.STREAK_10])
+
+
+async def _wins_and_crashes(player: Player) -> None:
+    async with player.apipeline() as p:
+        p.score += 1
+        await p.achievements.aappend(Achievement.TOP_PLAYER)  # type: ignore[attr-defined]  # of a draft
+        assert (await Player.aget(player.pk)).score == 150
+        raise RuntimeError("crash")
 
 
 async def test_feature_3_loses_nothing_in_fifty_tasks() -> None:
