@@ -65,9 +65,7 @@ def diff(root: RecordShape, slots: Iterable[Slot], before: Stores, after: Stores
     return Diff(put, [*known, *stale], _distinct(units.values()))
 
 
-def edit(
-    root: RecordShape, slot: Slot, current: Stores, after: Stores
-) -> tuple[dict[bytes, bytes], list[bytes]]:
+def edit(root: RecordShape, slot: Slot, current: Stores, after: Stores) -> tuple[dict[bytes, bytes], list[bytes]]:
     """From all fields stored now to those in which `slot` has the fields `after`."""
     put = {name: text for name, text in after.items() if current.get(name) != text}
     strays: list[tuple[bytes, list[_Place]]] = []

@@ -49,9 +49,7 @@ def resolve(cls: type, owner: type, annotation: Any, names: Mapping[str, Any]) -
     A throwaway class carries the one annotation, so that a bad neighbour does not matter; names of the
     class body are looked up last, because a field called `date` must not hide the type.
     """
-    carrier = type(
-        owner.__name__, (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__}
-    )
+    carrier = type(owner.__name__, (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__})
     module = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
     outer = {**vars(owner), **names}
     inner = {**module, owner.__name__: owner, cls.__name__: cls}

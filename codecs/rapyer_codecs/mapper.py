@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from . import changes
 from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
+from .generate import Compiled, compile_class
 from .paths import Steps
 from .shape import Fields
 from .slot import Slot
@@ -58,13 +59,16 @@ class Mapper(Generic[T]):
         """The fields of the class, in its order."""
         plans = zip(self.shape.parts, self.shape.plan.fields, strict=True)
         return tuple(
-            FieldInfo(p.name, p.segment, plan.hint, p.metadata, p.default is not None, p.former)
-            for p, plan in plans
+            FieldInfo(p.name, p.segment, plan.hint, p.metadata, p.default is not None, p.former) for p, plan in plans
         )
 
     def check(self) -> None:
         """Raise UnsupportedType if a field, at any depth, has a type without a codec."""
         self.shape.check(set())
+
+    @cached_property
+    def _compiled(self) -> Compiled:
+        return compile_class(self.shape)
 
     # -- whole objects
     # -----------------------------------------------------------------------------------------
@@ -73,6 +77,13 @@ class Mapper(Generic[T]):
         """All fields of an object, in the order of the class. EncodeError names the path of what cannot be
         stored.
         """
+        try:
+            return self._compiled.dump(obj)
+        except Exception:
+            pass  # uncommon, or wrong: the shapes know, and word the error
+        return self._dump(obj)
+
+    def _dump(self, obj: T) -> Fields:
         out: Fields = {}
         try:
             self.shape.write(obj, b"", out)
@@ -90,6 +101,15 @@ class Mapper(Generic[T]):
 
         DecodeError has `path`, `target` and `raw` of the first bad field and all of them in `errors`.
         """
+        try:
+            loaded: T = self._compiled.load(fields)
+        except Exception:
+            pass  # as in dump
+        else:
+            return loaded
+        return self._load(fields)
+
+    def _load(self, fields: Mapping[bytes, bytes]) -> T:
         if len(fields) > self.limits.fields + 1:
             raise DecodeLimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
         stored = Stored(fields)

@@ -102,9 +102,7 @@ class Registry:
         self._version += 1
 
     @overload
-    def register(
-        self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
-    ) -> None: ...
+    def register(self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]) -> None: ...
 
     @overload
     def register(
@@ -131,13 +129,14 @@ class Registry:
         """The leaf of a codec that somebody gave: its type is checked before the codec is asked."""
         leaf = Leaf(hint, codec, self.limits)
 
-        def encode(value: Any) -> str | bytes:
-            if leaf.kin(value) is FOREIGN:
+        def encode(value: Any) -> bytes:
+            if has_class and leaf.kin(value) is FOREIGN:
                 leaf.refuse(value)
-            return codec.encode(value)
+            text = codec.encode(value)
+            return text.encode() if isinstance(text, str) else bytes(text)
 
-        if isinstance(origin_of(hint), type):
-            leaf.codec = Codec(encode, codec.decode)
+        has_class = isinstance(hint, type)
+        leaf.codec = Codec(encode, codec.decode)
         return leaf
 
     def names(self, cls: type, names: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ classes or registries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from .codec import Codec, plain_type
@@ -20,7 +20,7 @@ from .names import escape, join, unescape
 from .paths import Step
 from .stored import BAD, Stored
 
-__all__ = ["Child", "Key", "Leaf", "Shape"]
+__all__ = ["Child", "Inline", "Key", "Leaf", "Shape"]
 
 Kind: TypeAlias = Literal["leaf", "record", "list", "dict", "set", "union", "tuple", "deque", "ordered"]
 """`tuple`, `deque` and `ordered` are stored like `list`, `list` and `dict`, but have no operations on their
@@ -209,9 +209,7 @@ class Shape:
         """Whether a name is nested too deeply to read on; noted as an error if so."""
         if name.count(b".") <= self.limits.depth:
             return False
-        stored.bad(
-            name, self.tag, None, f"nested deeper than {self.limits.depth} levels", DecodeLimitExceeded
-        )
+        stored.bad(name, self.tag, None, f"nested deeper than {self.limits.depth} levels", DecodeLimitExceeded)
         return True
 
     def check_count(self, count: int, name: bytes) -> None:
@@ -220,13 +218,31 @@ class Shape:
             raise LimitExceeded(f"more than {self.limits.fields} elements", field=name, target=self.tag)
 
 
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Python expressions for the common case of a leaf, for generated code; on anything else they must raise.
+
+    `type`: what `{v}` is when `encode` is evaluated. `encode`: gives the text, of `{v}`. `decode`: gives the
+    value, of `{raw}`, as strictly as the codec. `names`: what else stands in braces. `short`: its texts are, and do
+    not begin with `~`.
+    """
+
+    type: type
+    encode: str
+    decode: str
+    names: Mapping[str, Any] = field(default_factory=dict)
+    short: bool = False
+
+
 def _article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 class Leaf(Shape):
-    """One field, through a codec. `natural`: the type whose JSON form a packed value has, instead of a
-    string.
+    """One field, through a codec whose `encode` gives bytes.
+
+    `natural`: the kind of JSON that a packed value is, instead of a string. `kin`: in place of the usual one.
+    `inline`: for generated code.
     """
 
     kind: Kind = "leaf"
@@ -240,6 +256,7 @@ class Leaf(Shape):
         natural: Literal["int", "float", "bool", "none"] | None = None,
         tag: str | None = None,
         kin: Callable[[Any], int] | None = None,
+        inline: Inline | None = None,
     ) -> None:
         self.type = type
         self.codec = codec
@@ -247,6 +264,7 @@ class Leaf(Shape):
         self.natural = natural
         self._tag = tag or name_of(type)
         self._kin = kin
+        self.inline = inline
 
     @property
     def tag(self) -> str:
@@ -263,8 +281,7 @@ class Leaf(Shape):
     def encode(self, value: Any, name: bytes = b"") -> bytes:
         """The text of a value. EncodeError if it is not one of the type."""
         try:
-            text = self.codec.encode(value)
-            raw = text.encode() if isinstance(text, str) else bytes(text)
+            raw: Any = self.codec.encode(value)
         except RapyerError as error:
             error.field = error.field or name
             raise

@@ -32,9 +32,7 @@ class Slot:
 
     __slots__ = ("child_of", "former", "metadata", "model", "name", "parent", "shape", "steps")
 
-    def __init__(
-        self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child
-    ) -> None:
+    def __init__(self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child) -> None:
         self.model = model
         self.shape = shape
         self.steps = steps

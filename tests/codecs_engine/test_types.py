@@ -83,10 +83,10 @@ def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "dict", dict[str, hint], {"a.b": value, "": value}
     yield "OrderedDict", collections.OrderedDict[str, hint], collections.OrderedDict(b=value, a=value)
     yield "defaultdict", collections.defaultdict[str, hint], collections.defaultdict(None, {"k": value})
-    yield "list of Optional", list[hint | None], [None, value]
+    yield "list of Optional", list[Optional[hint]], [None, value]
     yield "dict of lists", dict[str, list[hint]], {"a": [value], "b": []}
     yield "Packed", Packed[hint], value
-    yield "Packed list", Packed[list[hint | None]], [value, None]
+    yield "Packed list", Packed[list[Optional[hint]]], [value, None]
     if is_hashable(value):
         yield "dict key", dict[hint, int], {value: 1}
         yield "set member", set[hint], {value}

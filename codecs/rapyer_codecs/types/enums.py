@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import Codec, plain_type
 from ..errors import UnsupportedType
-from ..shape import Leaf, Shape
+from ..shape import Inline, Leaf, Shape
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -27,7 +27,11 @@ def _enum(cls: type[Enum], registry: Registry) -> Shape:
             raise TypeError
         return texts[value]
 
-    return Leaf(cls, Codec(encode, by_text.__getitem__), registry.limits)
+    # By name, because the hash of a member is a call of Python code.
+    names = {"texts": {member.name: text for member, text in texts.items()}, "members": by_text}
+    short = not any(text[:1] == b"~" for text in by_text)
+    inline = Inline(cls, "{texts}[{v}._name_]", "{members}[{raw}]", names, short=short)
+    return Leaf(cls, Codec(encode, by_text.__getitem__), registry.limits, inline=inline)
 
 
 def _value_texts(members: list[Enum], registry: Registry) -> dict[Enum, bytes] | None:

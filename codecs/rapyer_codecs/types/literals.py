@@ -51,9 +51,7 @@ def _leaf(cls: type, values: list[Any], registry: Registry) -> Leaf:
             raise TypeError
         return texts[value]
 
-    return Leaf(
-        Literal, Codec(encode, by_text.__getitem__), registry.limits, kin=kin, tag=f"Literal[{leaf.tag}]"
-    )
+    return Leaf(Literal, Codec(encode, by_text.__getitem__), registry.limits, kin=kin, tag=f"Literal[{leaf.tag}]")
 
 
 def register(registry: Registry) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..codec import Codec, plain_type
 from ..errors import LimitExceeded
 from ..limits import Limits
-from ..shape import EXACT, FOREIGN, KIN, Leaf
+from ..shape import EXACT, FOREIGN, KIN, Inline, Leaf, Shape
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -71,7 +71,7 @@ def encode_float(value: Any) -> bytes:
 def decode_float(raw: bytes) -> float:
     """Strict: exactly the `repr` of the number."""
     value = float(raw)
-    if float.__repr__(value).encode() != raw:
+    if repr(value).encode() != raw:
         raise ValueError
     return value
 
@@ -99,12 +99,36 @@ def decode_bool(raw: bytes) -> bool:
     raise ValueError
 
 
+_SMALL_TEXTS = {number: b"%d" % number for number in range(-1, 1024)}
+_SMALL_INTS = {text: number for number, text in _SMALL_TEXTS.items()}
+_ENCODE_INT = "{text_of}({v}) or b'%d' % {v}"
+_DECODE_INT = (
+    "small if (small := {int_of}({raw})) is not None else "
+    # No sign, no leading zero, and few enough digits for any setting of the interpreter.
+    "int({raw}) if {raw}.isdigit() and len({raw}) < 20 and {raw}[0] != 48 else {decode}({raw})"
+)
+_FLOAT = Inline(
+    float,
+    "{text}({v}).encode()",
+    "number if repr(number := float({raw})).encode() == {raw} else uncommon()",
+    {"text": float.__repr__},
+    short=True,
+)
+_BOOL = Inline(
+    bool, "b'true' if {v} else b'false'", "{words}[{raw}]", {"words": {b"true": True, b"false": False}}, short=True
+)
+
+
+def _int(hint: Any, registry: Registry) -> Shape:
+    encode, decode = bounded_int(registry.limits)
+    names = {"text_of": _SMALL_TEXTS.get, "int_of": _SMALL_INTS.get, "decode": decode}
+    inline = Inline(int, _ENCODE_INT, _DECODE_INT, names, short=True)
+    return Leaf(int, Codec(encode, decode), registry.limits, natural="int", inline=inline)
+
+
 def register(registry: Registry) -> None:
     """The numbers that JSON knows."""
-    registry.factory(
-        lambda hint: hint is int,
-        lambda hint, r: Leaf(int, Codec(*bounded_int(r.limits)), r.limits, natural="int"),
-    )
-    registry.leaf(float, encode_float, decode_float, natural="float", kin=_kin_of_float)
-    registry.leaf(bool, encode_bool, decode_bool, natural="bool")
+    registry.factory(lambda hint: hint is int, _int)
+    registry.leaf(float, encode_float, decode_float, natural="float", kin=_kin_of_float, inline=_FLOAT)
+    registry.leaf(bool, encode_bool, decode_bool, natural="bool", inline=_BOOL)
     registry.in_any(int)

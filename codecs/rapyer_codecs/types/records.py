@@ -56,9 +56,7 @@ class RecordShape(Shape):
         arguments = get_args(self.type)
         if not arguments:
             return name_of(self.cls)
-        return (
-            f"{name_of(self.cls)}[{','.join(self._registry.shape(argument).tag for argument in arguments)}]"
-        )
+        return f"{name_of(self.cls)}[{','.join(self._registry.shape(argument).tag for argument in arguments)}]"
 
     # -- the class
     # ---------------------------------------------------------------------------------------------
@@ -86,9 +84,7 @@ class RecordShape(Shape):
             raise
         _, metadata = peel(field.hint)
         former = tuple(escape(extra.name.encode()) for extra in metadata if isinstance(extra, Alias))
-        return Part(
-            escape(field.name.encode()), shape, metadata, field.default, former, field.required, field.name
-        )
+        return Part(escape(field.name.encode()), shape, metadata, field.default, former, field.required, field.name)
 
     def _unsupported(self, field: FieldPlan, reason: str, target: str | None = None) -> UnsupportedType:
         return UnsupportedType(reason, model=self.cls.__name__, path=field.name, target=target)
@@ -141,9 +137,7 @@ class RecordShape(Shape):
     def _subclass(self, cls: type) -> RecordShape:
         shape = self._registry.shape(cls)
         if not isinstance(shape, RecordShape):
-            raise EncodeError(
-                f"{name_of(cls)} has a codec of its own and cannot stand for {self.tag}", target=self.tag
-            )
+            raise EncodeError(f"{name_of(cls)} has a codec of its own and cannot stand for {self.tag}", target=self.tag)
         return shape
 
     def _tagged(self, head: bytes) -> RecordShape:
@@ -207,9 +201,7 @@ class RecordShape(Shape):
                 values[part.name] = get(value, part.name)
             except (AttributeError, KeyError):
                 if part.required:
-                    raise EncodeError(
-                        "has no value", field=join(name, part.segment), target=part.shape.tag
-                    ) from None
+                    raise EncodeError("has no value", field=join(name, part.segment), target=part.shape.tag) from None
         return values
 
     def present(self, name: bytes, stored: Stored) -> bool:

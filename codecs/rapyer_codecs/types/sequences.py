@@ -65,9 +65,7 @@ class _Numbered(Shape):
         except ValueError:
             return stored.bad(name, self.tag, head, "the stored length is not one")
         if length > self.limits.fields:
-            return stored.bad(
-                name, self.tag, head, f"more than {self.limits.fields} elements", DecodeLimitExceeded
-            )
+            return stored.bad(name, self.tag, head, f"more than {self.limits.fields} elements", DecodeLimitExceeded)
         if self.too_deep(name, stored):
             return BAD
         items = [self.element(i).read(join(name, b"%d" % i), stored) for i in range(length)]
@@ -204,9 +202,7 @@ class FixedTupleShape(_Numbered):
     def head(self, value: Any, name: bytes) -> bytes:
         head = super().head(value, name)
         if len(value) != len(self.items):
-            raise EncodeError(
-                f"cannot store a tuple of {len(value)} as {self.tag}", field=name, target=self.tag
-            )
+            raise EncodeError(f"cannot store a tuple of {len(value)} as {self.tag}", field=name, target=self.tag)
         return head
 
 

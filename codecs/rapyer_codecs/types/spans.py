@@ -25,9 +25,7 @@ def encode_pattern(value: Any) -> bytes:
     if plain_type(value) is not re.Pattern:
         raise TypeError
     flags = b"%d/" % (value.flags & _FLAGS)
-    return (
-        b"b/" + flags + value.pattern if isinstance(value.pattern, bytes) else flags + value.pattern.encode()
-    )
+    return b"b/" + flags + value.pattern if isinstance(value.pattern, bytes) else flags + value.pattern.encode()
 
 
 def decode_pattern(raw: bytes) -> re.Pattern[Any]:
@@ -76,9 +74,7 @@ def _slice(hint: Any, registry: Registry) -> Shape:
 def register(registry: Registry) -> None:
     """`re.Pattern` bare or with its parameter."""
     codec: Codec[Any] = Codec(encode_pattern, decode_pattern)
-    registry.factory(
-        lambda hint: origin_of(hint) is re.Pattern, lambda hint, r: Leaf(re.Pattern, codec, r.limits)
-    )
+    registry.factory(lambda hint: origin_of(hint) is re.Pattern, lambda hint, r: Leaf(re.Pattern, codec, r.limits))
     registry.factory(lambda hint: hint is range, _range)
     registry.factory(lambda hint: hint is slice, _slice)
     registry.in_any(re.Pattern, range)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import plain_type
 from ..errors import EncodeError
+from ..shape import Inline
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -55,9 +56,13 @@ def encode_memoryview(value: Any) -> bytes:
     return value.tobytes()
 
 
+_STR = Inline(str, "{encode}({v})", "{raw}.decode()", {"encode": str.encode})
+_BYTES = Inline(bytes, "bytes({v})", "{raw}")
+
+
 def register(registry: Registry) -> None:
     """Text, first in Any: a str is stored bare there."""
-    registry.leaf(str, encode_str, decode_str)
-    registry.leaf(bytes, encode_bytes, decode_bytes)
+    registry.leaf(str, encode_str, decode_str, inline=_STR)
+    registry.leaf(bytes, encode_bytes, decode_bytes, inline=_BYTES)
     registry.leaf(bytearray, encode_bytearray, bytearray)
     registry.leaf(memoryview, encode_memoryview, memoryview)

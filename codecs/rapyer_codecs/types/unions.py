@@ -299,9 +299,7 @@ def _union(hint: Any, registry: Registry) -> Shape:
     optional = NoneType in peeled or None in values
     if len(members) == 1 and not optional:
         return next(iter(members.values()))
-    return (
-        UnionShape(hint, tuple(members.values()), optional, registry) if members else registry.shape(NoneType)
-    )
+    return UnionShape(hint, tuple(members.values()), optional, registry) if members else registry.shape(NoneType)
 
 
 def _flat(hint: Any) -> list[Any]:
