@@ -27,10 +27,11 @@ class Slot:
 
     `steps`: the path. `name`: where it is stored. `shape`: what is stored there. `metadata`: the extras of
     its Annotated. `parent`: the place that holds it, None for the object itself. `former`: full names
-    under which older data may be.
+    under which older data may be. `sure`: it exists whenever the object does: no Optional, index or key on
+    the way to it.
     """
 
-    __slots__ = ("child_of", "former", "metadata", "model", "name", "parent", "shape", "steps")
+    __slots__ = ("_children", "child_of", "former", "metadata", "model", "name", "parent", "shape", "steps", "sure")
 
     def __init__(self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child) -> None:
         self.model = model
@@ -42,6 +43,8 @@ class Slot:
         self.metadata = child.metadata
         holder = parent.name if parent is not None else b""
         self.former = tuple(join(holder, segment) for segment in child.former)
+        self.sure: bool = parent is None or (parent.sure and isinstance(parent.shape, RecordShape) and child.required)
+        self._children: dict[str, Slot] = {}
 
     @classmethod
     def root(cls, shape: RecordShape) -> Slot:
@@ -56,20 +59,18 @@ class Slot:
         """The path for messages: `stats.wins`, `metadata["k"]`, `squad[2].hp`."""
         return render(self.steps)
 
-    @property
-    def sure(self) -> bool:
-        """Whether the place exists whenever the object does: no Optional, index or key on the way to it."""
-        if self.parent is None:
-            return True
-        return self.parent.sure and isinstance(self.parent.shape, RecordShape) and self.child_of.required
-
     def child(self, step: Step) -> Slot:
         """The place one step below. PathError if the type has none."""
+        if isinstance(step, str) and (known := self._children.get(step)) is not None:
+            return known
         try:
             child = self.shape.child(step)
         except RapyerError as error:
             raise self.located(error, (*self.steps, step)) from None
-        return Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
+        made = Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
+        if isinstance(step, str):
+            self._children[step] = made  # attributes only: there is no end of keys
+        return made
 
     def entry_name(self, entry: Any) -> bytes:
         """The name at which a key, member or index of this dict, set or list is stored."""
@@ -192,7 +193,9 @@ class Slot:
             raise PathError("the object itself cannot be replaced", model=self.model)
         holder = self.parent.get(root)
         step = self.steps[-1]
-        if isinstance(step, Item):
+        if isinstance(holder, tuple):
+            self.parent.put(root, _replaced(holder, step, value))
+        elif isinstance(step, Item):
             holder[step.key] = value
         else:
             object.__setattr__(holder, step, value)
@@ -244,6 +247,14 @@ class Slot:
             except (PathError, EncodeError, LimitExceeded):
                 return (*slot.steps, Item(segment.decode("utf-8", "replace")))
         return slot.steps
+
+
+def _replaced(holder: Any, step: Step, value: Any) -> Any:
+    """A tuple with one element changed."""
+    if isinstance(step, str):
+        return holder._replace(**{step: value})
+    position: Any = step.key
+    return (*holder[:position], value, *holder[position + 1 :])
 
 
 def _go(value: Any, step: Step) -> Any:
