@@ -11,7 +11,7 @@ import functools
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
@@ -29,6 +29,10 @@ T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
+_dict_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
+"""A class's own namespace, asked for without its metaclass."""
+
+
 class ModelMeta(type):
     """The type of model classes: a field's name, asked of the class, is the field's path.
 
@@ -37,7 +41,7 @@ class ModelMeta(type):
     """
 
     def __getattribute__(cls, name: str) -> Any:
-        model = type.__getattribute__(cls, "__dict__").get(MODEL)
+        model = _dict_of(cls).get(MODEL)
         if model is not None and name in model.names:
             return Path(model, (name,))
         return type.__getattribute__(cls, name)
@@ -294,18 +298,18 @@ def _default_setstate(obj: object, state: Any) -> None:
 
 def model_of(cls: Any) -> Model[Any]:
     """The model of a class (or of ``Box[int]``, which is Box's). TypeError if it is none."""
-    origin = get_origin(cls) or cls
-    if isinstance(origin, type):
-        model = origin.__dict__.get(MODEL)
-        if isinstance(model, Model):
-            return model
-    raise TypeError(_not_a_model(origin))
+    if not isinstance(cls, type):
+        cls = get_origin(cls) or cls
+    model = _dict_of(cls).get(MODEL) if isinstance(cls, type) else None
+    if model is None:
+        raise TypeError(_not_a_model(cls))
+    return cast(Model[Any], model)
 
 
 def _not_a_model(cls: Any) -> str:
     if not isinstance(cls, type):
         return f"a model class is expected, not {type(cls).__name__}"
-    parent = next((base for base in cls.__mro__[1:] if isinstance(base.__dict__.get(MODEL), Model)), None)
+    parent = next((base for base in cls.__mro__[1:] if MODEL in _dict_of(base)), None)
     if parent is not None:
         return (
             f"{cls.__qualname__} is a subclass of the model {parent.__qualname__} but no model itself: "
