@@ -95,7 +95,8 @@ def show(entries: list[Entry], machine: dict[str, str], console: Console) -> Non
     console.print(
         "Medians of rounds in which the sides took turns; both were checked to have done the same. CPU is the ratio "
         "of CPU times of this process, without the server. Unchecked: against MULTI/EXEC that asserts nothing. "
-        "Checked, and append: against the WATCH loop that promises what ours does. Nothing by hand has a timeout; ours has.",
+        "Checked, and append: against the WATCH loop that promises what ours does. "
+        "Nothing by hand has a timeout; ours has.",
         style="dim",
     )
 
