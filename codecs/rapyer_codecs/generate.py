@@ -424,9 +424,12 @@ class _Source:
         value = self.variable(_identifier(part.name))
         shape = part.shape
         if not top:
-            return self.read_parts(shape, place, False) if _is_plain(shape) else self.read(shape, value, place)
+            if not isinstance(shape, RecordShape) or not _is_plain(shape):
+                return self.read(shape, value, place)
+            self.refuse_subclass(place)
+            return self.read_parts(shape, place, False)
         known = self.constant(part, "part")
-        if _is_plain(shape):
+        if isinstance(shape, RecordShape) and _is_plain(shape):
             with self.block("try:"):
                 self.refuse_subclass(place)
                 self.line(f"{value} = {self.read_parts(shape, place, False)}")

@@ -9,7 +9,7 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on stored forms, the same for writing and reading."""
+    """Bounds on stored forms, the same for writing and reading. ValueError for one that is too small."""
 
     depth: int = 16
     """Levels of nesting in recursive classes, packed values and Any."""
@@ -20,4 +20,8 @@ class Limits:
     value: int = 8 * 1024 * 1024
     """Bytes of a field value."""
     digits: int = 100_000
-    """Decimal digits of an int."""
+    """Decimal digits of an int; at least 20."""
+
+    def __post_init__(self) -> None:
+        if min(self.depth, self.fields, self.name, self.value) < 1 or self.digits < 20:
+            raise ValueError("a limit is at least 1, and that of digits at least 20")

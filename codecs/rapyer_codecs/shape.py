@@ -389,9 +389,13 @@ class Key:
         """The key of a key text. ValueError if it is not one."""
         return self.shape.from_key_text(text)
 
-    def segment(self, key: Any) -> bytes:
-        """The escaped key text, one segment of a stored name."""
-        segment = escape(self.shape.key_text(key))
+    def segment(self, key: Any, holder: bytes | None = None) -> bytes:
+        """The escaped key text, one segment of a stored name. `holder`: where the dict or set is, for errors."""
+        try:
+            segment = escape(self.shape.key_text(key))
+        except RapyerError as error:
+            error.field = holder
+            raise
         if len(segment) > self.shape.limits.name:
             raise LimitExceeded(f"a key longer than {self.shape.limits.name} bytes", target=self.shape.tag)
         return segment

@@ -60,7 +60,7 @@ class DictShape(Shape):
 
     def body(self, value: Any, name: bytes, out: Fields) -> None:
         self.check_depth(name)
-        segments = {self.key.segment(key): item for key, item in value.items()}
+        segments = {self.key.segment(key, name): item for key, item in value.items()}
         if len(segments) != len(value):
             raise EncodeError("two keys have the same text", field=name, target=self.tag)
         for segment, item in segments.items():
@@ -187,7 +187,7 @@ class OrderedDictShape(DictShape):
 
     def head(self, value: Any, name: bytes) -> bytes:
         self._check(value, name)
-        return b"{%s}" % b".".join(self.key.segment(key) for key in value)
+        return b"{%s}" % b".".join(self.key.segment(key, name) for key in value)
 
     def build(self, head: bytes, name: bytes, stored: Stored, default: Default = None) -> Any:
         if head[:1] != b"{" or head[-1:] != b"}" or len(head) < len(MARKER):

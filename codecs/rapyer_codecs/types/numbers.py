@@ -42,16 +42,20 @@ def decode_int(raw: bytes) -> int:
 def bounded_int(limits: Limits) -> tuple[Callable[[Any], bytes], Callable[[bytes], int]]:
     """Encode and decode ints up to a number of digits: the time to convert one grows with the square of it."""
     digits = limits.digits
-    largest_bits = digits * 3322 // 1000 + 4
     too_long = f"an int of more than {digits} digits"
+    # log2(10) is 3.3219…: not more digits than this has no more bits.
+    most_bits = digits * 3322 // 1000 + 1
 
     def encode(value: Any) -> bytes:
-        if isinstance(value, int) and value.bit_length() > largest_bits:
+        if isinstance(value, int) and value.bit_length() > most_bits:
             raise LimitExceeded(too_long, target="int")
-        return encode_int(value)
+        text = encode_int(value)
+        if len(text) > digits + (value < 0):
+            raise LimitExceeded(too_long, target="int")
+        return text
 
     def decode(raw: bytes) -> int:
-        if len(raw) > digits + 1:
+        if len(raw) > digits + (raw[:1] == b"-"):
             raise LimitExceeded(too_long, target="int")
         return decode_int(raw)
 

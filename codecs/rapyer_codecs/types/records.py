@@ -123,7 +123,7 @@ class RecordShape(Shape):
         cls = plain_type(value)
         if cls is self.cls or (cls is dict and self.plan.subscript):
             return self, b""
-        if not issubclass(cls, self.cls) or self.plan.subscript or not is_record_class(cls):
+        if self.plan.subscript or not issubclass(cls, self.cls) or not is_record_class(cls):
             self.refuse(value, name)
         tag = name_of(cls)
         if self.subclasses().get(tag) is not cls:

@@ -56,7 +56,7 @@ class SetShape(Shape):
         return MARKER
 
     def body(self, value: Any, name: bytes, out: Fields) -> None:
-        segments = {self.key.segment(member) for member in value}
+        segments = {self.key.segment(member, name) for member in value}
         if len(segments) != len(value):
             raise EncodeError("two members have the same text", field=name, target=self.tag)
         for segment in sorted(segments):

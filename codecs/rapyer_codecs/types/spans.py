@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..codec import Codec, plain_type
+from ..errors import LimitExceeded
 from ..hints import origin_of
 from ..json_text import dump_json, load_json
 from ..shape import Leaf, Shape
@@ -20,10 +21,16 @@ __all__ = ["register"]
 _FLAGS = re.ASCII | re.IGNORECASE | re.LOCALE | re.UNICODE | re.MULTILINE | re.DOTALL | re.VERBOSE
 
 
+_LONGEST = 4096
+"""Characters of an expression: compiling takes far longer than reading."""
+
+
 def encode_pattern(value: Any) -> bytes:
     """`34/^a.*`, and `b/0/^a` for one on bytes."""
     if plain_type(value) is not re.Pattern:
         raise TypeError
+    if len(value.pattern) > _LONGEST:
+        raise LimitExceeded(f"an expression longer than {_LONGEST} characters", target="Pattern")
     flags = b"%d/" % (value.flags & _FLAGS)
     return b"b/" + flags + value.pattern if isinstance(value.pattern, bytes) else flags + value.pattern.encode()
 
@@ -35,6 +42,8 @@ def decode_pattern(raw: bytes) -> re.Pattern[Any]:
     number = decode_int(flags)
     if not slash or number & ~_FLAGS:
         raise ValueError
+    if len(source) > 4 * _LONGEST:
+        raise LimitExceeded(f"an expression longer than {_LONGEST} characters", target="Pattern")
     value: re.Pattern[Any] = re.compile(source if on_bytes else source.decode(), number)
     if encode_pattern(value) != raw:
         raise ValueError
