@@ -176,20 +176,20 @@ def identity(hint: Any) -> Any:
     """
     arguments = typing.get_args(hint)
     if not arguments:
-        return hint
-    if typing.get_origin(hint) is Literal:
+        return _hashable(hint)
+    if is_literal(hint):
         return (Literal, *((type(value), value) for value in arguments))
     if typing.get_origin(hint) is Annotated:
         return (Annotated, identity(hint.__origin__), *(_hashable(extra) for extra in hint.__metadata__))
     return (typing.get_origin(hint), *(identity(argument) for argument in arguments))
 
 
-def _hashable(extra: Any) -> Any:
+def _hashable(part: Any) -> Any:
     try:
-        hash(extra)
+        hash(part)
     except TypeError:
-        return id(extra)
-    return extra
+        return object()  # equal to nothing: found anew each time
+    return part
 
 
 def origin_of(hint: Any) -> Any:

@@ -228,6 +228,8 @@ class Slot:
 
     def located(self, error: E, steps: Steps | None = None) -> E:
         """The error with the model and the path of the place it is about."""
+        if error.path is not None:
+            return error  # known where it was raised: a type without a codec
         error.model = self.model
         if steps is not None:
             error.path = render(steps)
