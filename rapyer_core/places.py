@@ -1,8 +1,15 @@
-"""What kind of place a Slot is, in the words of the operations. Pure questions to the engine."""
+"""What kind of place a Slot is, in the words of the operations, and how an instance comes to show a value there.
+
+Questions to the engine and plain Python objects only; no commands, no keys.
+"""
 
 from __future__ import annotations
 
-from rapyer_codecs import Shape, Slot
+import copy
+from collections.abc import Iterator
+from typing import Any, cast
+
+from rapyer_codecs import Item, RapyerError, Shape, Slot
 
 
 def value_shape(slot: Slot) -> Shape:
@@ -23,3 +30,140 @@ def is_leaf(slot: Slot) -> bool:
     if shape.kind == "union":
         return all(member.kind == "leaf" for member in getattr(shape, "members", ()))
     return shape.kind == "leaf"
+
+
+def was_renamed(slot: Slot) -> bool:
+    """Whether older data may hold the place, or what it lies in, under another name."""
+    return any(place.former for place in way_to(slot))
+
+
+def is_plain_and_empty(slot: Slot, kind: str) -> bool:
+    """Whether it is a container that is there whenever the object is, and starts empty: its marker is a constant."""
+    if slot.shape.kind != kind or not slot.sure or was_renamed(slot):
+        return False
+    default = slot.default_fields()
+    return default is None or len(default) == 1
+
+
+def is_entry(slot: Slot) -> bool:
+    """Whether the place is the one stored field of a key of a dict that starts empty and has no key by itself."""
+    parent = slot.parent
+    return (
+        parent is not None
+        and is_leaf(slot)
+        and is_plain_and_empty(parent, "dict")
+        and not hasattr(getattr(parent.shape, "cls", dict), "__missing__")
+    )
+
+
+def comes_and_goes(slot: Slot) -> bool:
+    """Whether the place is an entry of a dict, or holds one of several alternatives (an Optional, a Union)."""
+    parent = slot.parent
+    return slot.shape.kind == "union" or (parent is not None and parent.shape.has_entries)
+
+
+def way_to(slot: Slot) -> list[Slot]:
+    """The places from the field of the class down to this one."""
+    found: list[Slot] = []
+    place: Slot | None = slot
+    while place is not None and place.parent is not None:
+        found.append(place)
+        place = place.parent
+    return found[::-1]
+
+
+def unit_of(slot: Slot) -> Slot:
+    """The outermost list, entry or alternative around the place: what makes sense of it only as a whole."""
+    whole = (place for place in way_to(slot) if place.shape.lists_elements or comes_and_goes(place))
+    return next(whole, slot)
+
+
+def places_of(root: Slot, name: bytes) -> Iterator[Slot]:
+    """The places on the way to a stored name, as far as the class knows them."""
+    place = root
+    for segment in name.split(b"."):
+        try:
+            place = place.child(place.shape.step(segment))
+        except RapyerError:
+            return
+        yield place
+
+
+# -- values in the caller's instance --
+
+
+def show(slot: Slot, obj: Any, value: Any) -> None:
+    """Put a value at a place of an instance, and disturb nobody else.
+
+    What lies on the way is copied, not changed: shallow copies of the instance share it, and it may be frozen. Live
+    values (those of ``AtomicRedisModel``) belong to one instance and are changed where they are.
+
+    Raises LookupError, AttributeError or TypeError if the instance has no such place.
+    """
+    holders = [obj]
+    for step in slot.steps[:-1]:
+        holders.append(_go(holders[-1], step))
+    last = slot.steps[-1]
+    held = _held(holders[-1], last)
+    if _is_live(held) and isinstance(held, list | dict | set):
+        _refill(held, value)
+        return
+    if any(map(_is_live, holders[1:])):
+        slot.put(obj, value)
+        return
+    for holder, step in zip(holders[:0:-1], slot.steps[:0:-1], strict=True):
+        value = _changed(holder, step, value)
+    _set(obj, slot.steps[0], value)
+
+
+def hide(slot: Slot, obj: Any) -> None:
+    """Take the entry of a dict out of an instance, in the manner of :func:`show`."""
+    assert slot.parent is not None
+    step = slot.steps[-1]
+    assert isinstance(step, Item)
+    left = copy.copy(slot.parent.get(obj))
+    left.pop(step.key, None)
+    show(slot.parent, obj, left)
+
+
+def _is_live(value: Any) -> bool:
+    return hasattr(type(value), "__rapyer_plain__")
+
+
+def _refill(held: Any, value: Any) -> None:
+    if isinstance(held, list):
+        held[:] = value
+    else:
+        held.clear()
+        held.update(value)
+
+
+def _changed(holder: Any, step: Any, value: Any) -> Any:
+    """A copy of the holder with one part changed."""
+    if isinstance(holder, tuple):
+        if not isinstance(step, Item):
+            return cast(Any, holder)._replace(**{step: value})
+        parts: list[Any] = list(holder)
+        parts[cast(int, step.key)] = value
+        return tuple(parts)
+    changed = copy.copy(holder)
+    _set(changed, step, value)
+    return changed
+
+
+def _held(holder: Any, step: Any) -> Any:
+    try:
+        return _go(holder, step)
+    except LookupError:
+        return None
+
+
+def _go(value: Any, step: Any) -> Any:
+    return value[step.key] if isinstance(step, Item) else getattr(value, step)
+
+
+def _set(holder: Any, step: Any, value: Any) -> None:
+    if isinstance(step, Item):
+        holder[step.key] = value
+    else:
+        object.__setattr__(holder, step, value)

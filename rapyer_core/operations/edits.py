@@ -1,7 +1,7 @@
 """Edits: what is done to one object, as plain values that can be applied to any current state of it.
 
 A commit that meets another writer applies them again to what is stored by then. ``apply`` works on an ordinary
-Python object; :class:`EditObject` turns the result into the fields to write. No I/O.
+Python object, loaded for this try alone; :class:`EditObject` turns the result into the fields to write. No I/O.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rapyer_codecs import Slot
-
+from rapyer_codecs import Item, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
+from rapyer_core.places import show, way_to
 
 
 class Edit(Protocol):
@@ -49,7 +49,7 @@ class Assign:
 
     def apply(self, root: Any) -> Any:
         """Put the value there."""
-        self.slot.put(root, self.slot.load(self.fields))
+        show(self.slot, root, self.slot.load(self.fields))
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,7 +67,7 @@ class Compute:
     def apply(self, root: Any) -> Any:
         """Compute and put; returns the new value."""
         value = self.function(self.slot.get(root))
-        self.slot.put(root, value)
+        show(self.slot, root, value)
         return value
 
 
@@ -120,39 +120,46 @@ class EditObject(Unit):
 
 
 def applied(target: Target, edit: Edit, root: Any) -> Any:
-    """What the edit returns; Python's own look-up errors as ours."""
+    """What the edit returns. MissingEntry, MissingValue; what the caller's own function raises is let through."""
+    if isinstance(edit, Assign):
+        _reach(target, edit.slot, root, edit.slot.steps[:-1])
+    else:
+        held = _reach(target, edit.slot, root, edit.slot.steps)
+        if held is None and isinstance(edit, Call):
+            raise MissingValue("it is None: assign a value first", **target.data, path=edit.slot.text)
+    if isinstance(edit, Compute):
+        return edit.apply(root)
     try:
         return edit.apply(root)
     except LookupError as error:
         what = "there is no such index" if isinstance(error, IndexError) else "there is no such key"
-        raise MissingEntry(f"{what}; nothing was written", **target.data, path=edit.slot.text) from None
-    except AttributeError:
-        if _led_through_none(edit.slot, root):
-            raise MissingValue(
-                **target.data, path=edit.slot.text, reason="a value on the way to it is None"
-            ) from None
-        raise
+        raise MissingEntry(f"{what}; nothing was written", **target.data, path=edit.touched.text) from None
     except ValueError:
         if isinstance(edit, Call) and edit.method == "remove":
             raise MissingValue(**target.data, path=edit.slot.text) from None
         raise
 
 
-def _led_through_none(slot: Slot, root: Any) -> bool:
-    place: Slot | None = slot
-    while place is not None and place.parent is not None:
-        place = place.parent
+def _reach(target: Target, slot: Slot, root: Any, steps: Sequence[Any]) -> Any:
+    """What the object has at the steps to a place; an error of ours that says where the way ends."""
+    value = root
+    for place, step in zip(way_to(slot), steps, strict=False):
+        if value is None and place.parent is not None:
+            raise MissingValue(
+                "it is None: assign a value first; nothing was written", **target.data, path=place.parent.text
+            )
         try:
-            if place.get(root) is None:
-                return True
-        except (AttributeError, LookupError):
-            continue
-    return False
+            value = value[step.key] if isinstance(step, Item) else getattr(value, step)
+        except (LookupError, AttributeError):
+            raise MissingEntry(
+                "is not there in the stored object; nothing was written", **target.data, path=place.text
+            ) from None
+    if value is None and len(steps) < len(slot.steps):
+        raise MissingValue("a value on the way to it is None; nothing was written", **target.data, path=slot.text)
+    return value
 
 
-def changed_fields(
-    target: Target, touched: Sequence[Slot], current: Fields, obj: Any
-) -> tuple[Fields, list[bytes]]:
+def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj: Any) -> tuple[Fields, list[bytes]]:
     """The fields to put and to drop so that the touched places are stored as the object now has them."""
     put: Fields = {}
     drop: dict[bytes, None] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from rapyer_codecs import Diff
-
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
-from rapyer_core.errors import AlreadyExists, Conflict, NotFound
+from rapyer_core.errors import AlreadyExists, Conflict, NotFound, RapyerError, WrongKeyType
 from rapyer_core.models import Model, Ref, model_of
 from rapyer_core.operations.commit import (
     Change,
@@ -22,6 +21,7 @@ from rapyer_core.operations.commit import (
     write_whole,
 )
 from rapyer_core.operations.reading import chunks, read
+from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Command, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
@@ -69,8 +69,8 @@ def reload(ctx: Context, obj: T) -> Operation[T]:
     fresh = target.collection.load(found.fields, target.pk)
     if isinstance(obj, Ref) or target.collection.model.frozen:
         return cast(T, fresh)
-    for field in target.collection.mapper.fields:
-        object.__setattr__(obj, field.name, getattr(fresh, field.name))
+    for info in target.collection.mapper.fields:
+        object.__setattr__(obj, info.name, getattr(fresh, info.name))
     attach(obj, state_of(fresh))
     return obj
 
@@ -136,34 +136,67 @@ class Insert(Unit):
 
 @dataclass(slots=True)
 class SaveChanges(Unit):
-    """Writes what changed locally, if the server still holds what the object was loaded with."""
+    """Writes what changed locally, if the server still holds what the object was loaded with.
+
+    stored: what it was loaded with. fields: what it is now. overwrite: write it whatever the server holds.
+    """
 
     target: Target
     stored: Fields
     fields: Fields
     diff: Diff
     overwrite: bool = False
+    needs: Sequence[bytes] | None = field(init=False)
 
-    @property
-    def needs(self) -> Sequence[bytes] | None:
-        """Only the changed leaves, unless a whole list or entry changed."""
-        if any(tree for _, tree in self.diff.units):
-            return None
-        return [name for name, _ in self.diff.units]
+    def __post_init__(self) -> None:
+        # Of a whole list or entry all fields count, also those that are not known yet.
+        all_of_it = any(tree or self._may_miss_its_holder(name) for name, tree in self.diff.units)
+        self.needs = None if all_of_it else [name for name, _ in self.diff.units]
 
     def decide(self, seen: Seen) -> Change:
         """Conflict names the fields that another writer changed."""
         if not seen.exists:
             raise NotFound(**self.target.data)
-        if not self.overwrite:
-            changed = [name for name, tree in self.diff.units if _part(self.stored, name, tree) != _part(seen.fields, name, tree)]
-            if changed:
-                raise Conflict(**self.target.data, fields=tuple(name.decode(errors="replace") for name in changed))
-            return Change(put=self.diff.put, drop=self.diff.drop)
-        drop = set(self.diff.drop)
+        if self.overwrite:
+            return self._overwriting(seen)
+        changed = [name for name, tree in self.diff.units if self._was_changed(name, tree, seen)]
+        if changed:
+            raise Conflict(**self.target.data, fields=tuple(name.decode(errors="replace") for name in changed))
+        return Change(put=self.diff.put, drop=self.diff.drop)
+
+    def _was_changed(self, name: bytes, tree: bool, seen: Seen) -> bool:
+        if _part(self.stored, name, tree) != _part(seen.fields, name, tree):
+            return True
+        return seen.whole and not tree and self._changed_holder(name, seen) is not None
+
+    def _overwriting(self, seen: Seen) -> Change:
+        """A list whole, and whole every entry or alternative that is another one by now: never half of two."""
+        put, drop = dict(self.diff.put), set(self.diff.drop)
         for name, tree in self.diff.units:
-            drop.update(field for field in _part(seen.fields, name, tree) if field not in self.fields)
-        return Change(put=self.diff.put, drop=sorted(drop))
+            holder = self._changed_holder(name, seen)
+            if tree or holder is not None:
+                ours = _part(self.fields, holder or name, True)
+                put.update(ours)
+                drop.update(other for other in _part(seen.fields, holder or name, True) if other not in ours)
+        return Change(put=put, drop=sorted(drop.difference(put)))
+
+    def _may_miss_its_holder(self, name: bytes) -> bool:
+        """Whether the value of the field alone does not tell if the entry that it lies in is still there."""
+        if not (self.overwrite or name not in self.stored):
+            return False
+        return any(map(comes_and_goes, places_of(self.target.collection.mapper.root, name)))
+
+    def _changed_holder(self, name: bytes, seen: Seen) -> bytes | None:
+        """The outermost entry or alternative around a field that is another one than it was at loading."""
+        if not seen.whole:
+            return None
+        for place in places_of(self.target.collection.mapper.root, name):
+            if not comes_and_goes(place) or place.name == name:
+                continue
+            before, now = self.stored, seen.fields
+            if before.get(place.name) != now.get(place.name) or place.present(before) != place.present(now):
+                return place.name
+        return None
 
 
 def _part(fields: Fields, name: bytes, tree: bool) -> Fields:
@@ -171,9 +204,7 @@ def _part(fields: Fields, name: bytes, tree: bool) -> Fields:
     if not tree:
         return {name: fields[name]} if name in fields else {}
     below = name + b"."
-    return {field: value for field, value in fields.items() if field == name or field.startswith(below)}
-
-
+    return {other: value for other, value in fields.items() if other == name or other.startswith(below)}
 
 
 def save(
@@ -206,37 +237,74 @@ def after_save(unit: SaveChanges) -> Fields:
     return {**{name: value for name, value in unit.stored.items() if name not in gone}, **unit.diff.put}
 
 
+GROUP = 100
+"""Loaded objects that are saved in one EXEC. Each has a key to be watched and fields to be compared."""
+
+
 def save_many(
     ctx: Context, objects: Iterable[Any], *, overwrite: bool = False, exactly_once: bool | None = None
 ) -> Operation[None]:
-    """Save several objects, each all or nothing, in few round trips."""
+    """Save several objects, each all or nothing, in few round trips.
+
+    One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
+    """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    fresh: list[tuple[Any, Target, Fields]] = []
-    loaded: list[tuple[Any, SaveChanges]] = []
+    fresh: list[SaveWhole] = []
+    loaded: list[SaveChanges] = []
     for obj in objects:
         target = _own_target(ctx, obj)
         fields = target.collection.dump(obj, target.pk)
         stored = state_of(obj).stored
         if stored is None:
-            fresh.append((obj, target, fields))
+            fresh.append(SaveWhole(target, fields))
         else:
-            loaded.append((obj, save_changes(target, dict(stored), fields, overwrite)))
+            loaded.append(save_changes(target, dict(stored), fields, overwrite))
     for part in chunks(fresh):
         if once:
-            units = [SaveWhole(target, fields) for _, target, fields in part]
-            yield from commit(ctx, units, exactly_once=True)
+            yield from commit(ctx, part, exactly_once=True)
         else:
-            yield from write_whole(ctx, [(target, fields) for _, target, fields in part])
-        for obj, target, fields in part:
-            attach(obj, State(target.pk, fields))
-    for obj, unit in loaded:
-        yield from commit(ctx, [unit], exactly_once=once)
-        attach(obj, State(unit.target.pk, after_save(unit)))
+            yield from write_whole(ctx, [(unit.target, unit.fields) for unit in part])
+        for unit in part:
+            attach(unit.target.obj, State(unit.target.pk, unit.fields))
+    failed: list[RapyerError] = []
+    for group in _groups(loaded):
+        failed += yield from _save_group(ctx, group, once)
+    if failed:
+        for error in failed[1:]:
+            failed[0].add_note(f"not saved either: {error}")
+        raise failed[0]
 
 
-def insert(
-    ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: Retry | None = None
-) -> Operation[None]:
+def _groups(units: Sequence[SaveChanges]) -> Iterator[list[SaveChanges]]:
+    """Units that can share a commit: two handles of one object must see each other's changes, so they do not."""
+    group: dict[bytes, SaveChanges] = {}
+    for unit in units:
+        if len(group) == GROUP or unit.target.key in group:
+            yield list(group.values())
+            group = {}
+        group[unit.target.key] = unit
+    if group:
+        yield list(group.values())
+
+
+def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Operation[list[RapyerError]]:
+    """Save all in one commit if nobody interferes, else one by one; the errors of those that could not be saved."""
+    together = Retry(attempts=1) if len(units) > 1 else None
+    try:
+        yield from commit(ctx, units, exactly_once=once, retry=together)
+    except (Conflict, NotFound, WrongKeyType) as error:
+        if len(units) == 1:
+            return [error]
+        failed: list[RapyerError] = []
+        for unit in units:
+            failed += yield from _save_group(ctx, [unit], once)
+        return failed
+    for unit in units:
+        attach(unit.target.obj, State(unit.target.pk, after_save(unit)))
+    return []
+
+
+def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: Retry | None = None) -> Operation[None]:
     """Create the object; AlreadyExists if one is stored under its key."""
     target = _own_target(ctx, obj)
     fields = target.collection.dump(obj, target.pk)
@@ -281,10 +349,10 @@ def delete(ctx: Context, target: Target, *, exactly_once: bool | None = None) ->
 
 
 def delete_many(ctx: Context, targets: Sequence[Target], *, exactly_once: bool | None = None) -> Operation[int]:
-    """Delete several objects; how many were there."""
+    """Delete several objects; how many were there. One that is named twice counts once."""
     once = ctx.exactly_once if exactly_once is None else exactly_once
     gone = 0
-    for part in chunks(targets):
+    for part in chunks(list({target.key: target for target in targets}.values())):
         if once:
             outcome = yield from commit(ctx, [Delete(target) for target in part], exactly_once=True)
             gone += sum(seen.exists for seen in outcome.seen)
@@ -310,7 +378,7 @@ class Delete(Unit):
 
 def _own_target(ctx: Context, obj: Any) -> Target:
     if isinstance(obj, Ref):
-        raise TypeError("a ref stands for a stored object and has no values to write: load the object, or change fields")
+        raise TypeError(
+            "a ref stands for a stored object and has no values to write: load the object, or change fields"
+        )
     return ctx.target(obj)
-
-

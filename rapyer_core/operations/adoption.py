@@ -1,0 +1,83 @@
+"""Adoption: after a write, the caller's instance shows what the server holds, and remembers it for the next save.
+
+A frozen instance is left alone, its memory too: its next save compares with what it was loaded with. What cannot
+be shown (a None on the way to it, a shorter list) is not remembered either: remembered fields that the instance does
+not show would be written back by its next save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rapyer_codecs import RapyerError, Slot
+from rapyer_core.collection import Fields, Target
+from rapyer_core.places import comes_and_goes, hide, show, unit_of
+from rapyer_core.states import State, attach, state_of
+
+_NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
+
+
+def adopt(target: Target, slot: Slot, fields: Fields) -> None:
+    """Show a place whose stored fields are all known. fields: of an entry that is gone, none."""
+    if not adopts(target):
+        return
+    try:
+        if fields or not comes_and_goes(slot):
+            show(slot, target.obj, slot.load(fields))
+        else:
+            hide(slot, target.obj)
+    except _NO_SUCH_PLACE:
+        return
+    remember(target, slot, fields)
+
+
+def adopt_unit(target: Target, slot: Slot, after: Fields) -> None:
+    """Show a place, and with it the whole list or entry that it lies in. after: all that is stored of the object.
+
+    A place inside a list means nothing by itself: the local list may have other elements at other indexes.
+    """
+    unit = unit_of(slot)
+    adopt(target, unit, {name: value for name, value in after.items() if unit.under(name)})
+
+
+def adopt_change(target: Target, slot: Slot, value: Any, put: Fields, gone: Fields) -> None:
+    """Show a value of which only some stored fields are known: put and gone are what the write did to them."""
+    if not adopts(target):
+        return
+    try:
+        show(slot, target.obj, value)
+    except _NO_SUCH_PLACE:
+        return
+    stored = state_of(target.obj).stored
+    if stored is not None:
+        kept = {name: text for name, text in stored.items() if name not in gone}
+        attach(target.obj, State(target.pk, {**kept, **put}))
+
+
+def adopts(target: Target) -> bool:
+    """Whether there is an instance that can show anything."""
+    return target.obj is not None and not target.collection.model.frozen
+
+
+def shown(target: Target, slot: Slot) -> Any:
+    """What the instance shows at the place; None if it has none there."""
+    if not adopts(target):
+        return None
+    try:
+        return slot.get(target.obj)
+    except _NO_SUCH_PLACE:
+        return None
+
+
+def remembered(target: Target) -> Mapping[bytes, bytes]:
+    """The stored fields that the instance remembers; none if it was never loaded."""
+    return (state_of(target.obj).stored or {}) if target.obj is not None else {}
+
+
+def remember(target: Target, slot: Slot, fields: Fields) -> None:
+    """Note what is stored at the place now, for the next save."""
+    stored = state_of(target.obj).stored
+    if stored is not None:
+        kept = {name: value for name, value in stored.items() if not slot.under(name)}
+        attach(target.obj, State(target.pk, {**kept, **fields}))

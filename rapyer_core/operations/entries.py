@@ -1,0 +1,276 @@
+"""Operations on the entries of dicts and the members of sets: merge (and put), pop, remove, add, discard.
+
+pop and remove work on lists too. Generators; no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rapyer_codecs import Slot
+from rapyer_core.collection import Context, Fields, Target
+from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
+from rapyer_core.operations.adoption import adopt, adopt_change, shown
+from rapyer_core.operations.commit import Change, Seen, Unit
+from rapyer_core.operations.edits import Call, Compute
+from rapyer_core.operations.lists import check_index
+from rapyer_core.operations.place import Options, Place, hset
+from rapyer_core.places import is_entry, is_leaf, is_plain_and_empty, kind_of, value_shape
+from rapyer_core.requests import Operation
+
+UNSET: Any = object()
+"""No argument was given."""
+
+_DICTS = ("dict", "ordered")
+_LISTS = ("list", "deque")
+
+
+# -- dicts: set entries --
+
+
+def merge(ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options: Options) -> Operation[None]:
+    """Set several entries of a dict in one commit. Blind where each is one stored field."""
+    place = Place.of(ctx, obj, path, options, *_DICTS)
+    if not isinstance(values, Mapping):
+        raise place.error(EncodeError, f"a mapping is expected, not {type(values).__name__}", target="dict")
+    slot, target = place.slot, place.target
+    pairs = [(key, place.child(key), value) for key, value in values.items()]
+    dumped = [(key, child, place.dumped(child, value)) for key, child, value in pairs]
+    blind = place.may_be_blind and is_plain_and_empty(slot, "dict") and all(is_leaf(child) for _, child, _ in pairs)
+    if not blind:
+        yield from place.edit(Entries(slot, dumped))
+        return
+    put = {name: raw for _, _, fields in dumped for name, raw in fields.items()}
+    yield from place.blindly(hset(target.key, {**_marker(slot), **put}))
+    for _, child, fields in dumped:
+        adopt(target, child, fields)
+
+
+@dataclass(slots=True, frozen=True)
+class Entries:
+    """An edit: entries of a dict are set. pairs: key, place and stored form of each."""
+
+    slot: Slot
+    pairs: Sequence[tuple[Any, Slot, Fields]]
+
+    @property
+    def touched(self) -> Slot:
+        """The entry, if it is only one."""
+        return self.pairs[0][1] if len(self.pairs) == 1 else self.slot
+
+    def apply(self, root: Any) -> None:
+        """Set them one by one: ``update`` of a Counter would add."""
+        held = self.slot.get(root)
+        for key, child, fields in self.pairs:
+            held[key] = child.load(fields)
+
+
+def put_entry(place: Place, fields: Fields) -> Operation[None]:
+    """Set the entry that the place is. fields: its stored form."""
+    slot, target = place.slot, place.target
+    assert slot.parent is not None
+    dict_place = Place(place.ctx, target, slot.parent, place.options)
+    if dict_place.may_be_blind:
+        yield from place.blindly(hset(target.key, {**_marker(slot.parent), **fields}))
+        adopt(target, slot, fields)
+    else:
+        yield from place.edit(Entries(slot.parent, [(_key_of(slot), slot, fields)]))
+
+
+def _marker(slot: Slot) -> Fields:
+    """The own field of a dict or set that starts empty: a constant, so that it can be written blindly."""
+    return slot.dump(getattr(slot.shape, "cls", dict)())
+
+
+def _key_of(slot: Slot) -> Any:
+    step = slot.steps[-1]
+    return getattr(step, "key", step)
+
+
+# -- dicts, lists and sets: take out --
+
+
+@dataclass(slots=True)
+class TakeEntry(Unit):
+    """An entry of one stored field is taken out of a dict. Sees that field. value: what it was."""
+
+    target: Target
+    slot: Slot
+    needs: Sequence[bytes] | None = field(init=False)
+    value: Any = None
+
+    def __post_init__(self) -> None:
+        self.needs = [self.slot.name]
+
+    def decide(self, seen: Seen) -> Change:
+        """Load and drop it."""
+        if not seen.exists:
+            raise NotFound(**self.target.data)
+        if self.slot.name not in seen.fields:
+            raise _no_such_key(self.target, self.slot)
+        with self.target.collection.named(self.target.pk):
+            self.value = self.slot.load(seen.fields)
+        return Change(drop=[self.slot.name])
+
+
+def _no_such_key(target: Target, slot: Slot) -> MissingEntry:
+    return MissingEntry("there is no such key; nothing was written", **target.data, path=slot.text)
+
+
+def pop(ctx: Context, obj: Any, path: Any, key: Any, default: Any, options: Options) -> Operation[Any]:
+    """Take out and return a list's element (the last one unless key says which) or a dict's entry."""
+    place = Place.of(ctx, obj, path, options, *_LISTS, *_DICTS)
+    try:
+        if kind_of(place.slot) in _LISTS:
+            return (yield from _pop_element(place, key))
+        if key is UNSET:
+            raise place.error(EncodeError, "pop of a dict needs the key", target="key")
+        return (yield from _pop_entry(place, key))
+    except MissingEntry:
+        if default is UNSET:
+            raise
+        return default
+
+
+def _pop_element(place: Place, key: Any) -> Operation[Any]:
+    if key is UNSET:
+        return (yield from place.edit(Call(place.slot, "pop", tuple)))
+    check_index(place, key)
+    if kind_of(place.slot) == "list":
+        return (yield from place.edit(Call(place.slot, "pop", lambda: (key,))))
+    return (yield from place.edit(PopOfDeque(place.slot, key)))
+
+
+@dataclass(slots=True, frozen=True)
+class PopOfDeque:
+    """An edit: the element at an index is taken out of a deque, whose own pop knows no index."""
+
+    slot: Slot
+    index: int
+
+    @property
+    def touched(self) -> Slot:
+        """The deque."""
+        return self.slot
+
+    def apply(self, root: Any) -> Any:
+        """Take it out; returns it."""
+        held = self.slot.get(root)
+        value = held[self.index]
+        del held[self.index]
+        return value
+
+
+def _pop_entry(place: Place, key: Any) -> Operation[Any]:
+    entry = place.child(key)
+    if not is_entry(entry):
+        return (yield from place.edit(Call(place.slot, "pop", lambda: (key,), _entry_of(place, entry))))
+    unit = TakeEntry(place.target, entry)
+    yield from place.commit(unit)
+    adopt(place.target, entry, {})
+    return unit.value
+
+
+def _entry_of(place: Place, entry: Slot) -> Slot | None:
+    """The one place that changes with an entry: of an OrderedDict, that is the whole."""
+    return entry if kind_of(place.slot) == "dict" else None
+
+
+def remove(ctx: Context, obj: Any, path: Any, item: Any, options: Options) -> Operation[None]:
+    """Remove a list's first equal element, a dict's entry by key, or a set's member; an error if it is not there."""
+    place = Place.of(ctx, obj, path, options, *_LISTS, *_DICTS, "set")
+    kind = kind_of(place.slot)
+    if kind in _LISTS:
+        place.dumped(place.child(0), item)
+        yield from place.edit(Call(place.slot, "remove", lambda: (item,)))
+    elif kind == "set":
+        yield from _remove_member(place, item)
+    else:
+        yield from _remove_entry(place, item)
+
+
+def _remove_entry(place: Place, key: Any) -> Operation[None]:
+    entry, target = place.child(key), place.target
+    if not (place.may_be_blind and is_entry(entry)):
+        yield from place.edit(Call(place.slot, "__delitem__", lambda: (key,), _entry_of(place, entry)))
+        return
+    replies = yield from place.blindly((b"HDEL", target.key, entry.name))
+    adopt(target, entry, {})
+    if not replies[0]:
+        raise _no_such_key(target, entry)
+
+
+# -- sets --
+
+
+def add(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Options) -> Operation[None]:
+    """Add members to a set."""
+    place = Place.of(ctx, obj, path, options, "set")
+    members = _members(place, values)
+    put = place.dumped(place.slot, members)
+    if not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+        yield from place.edit(Compute(place.slot, lambda held: _present(place, held) | members))
+        return
+    yield from place.blindly(hset(place.target.key, put))
+    _adopt_members(place, lambda held: held | members, put, {})
+
+
+def discard(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Options) -> Operation[None]:
+    """Remove members from a set, if they are there."""
+    place = Place.of(ctx, obj, path, options, "set")
+    members = _members(place, values)
+    gone = _member_fields(place, members)
+    if not gone or not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+        yield from place.edit(Compute(place.slot, lambda held: _present(place, held) - members))
+        return
+    yield from place.blindly((b"HDEL", place.target.key, *gone))
+    _adopt_members(place, lambda held: held - members, {}, gone)
+
+
+def _remove_member(place: Place, member: Any) -> Operation[None]:
+    members = _members(place, [member])
+    gone = _member_fields(place, members)
+    missing = MissingEntry("there is no such member; nothing was written", **place.target.data, path=place.slot.text)
+
+    def without(held: Any) -> Any:
+        if not members <= _present(place, held):
+            raise missing
+        return held - members
+
+    if not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+        yield from place.edit(Compute(place.slot, without))
+        return
+    replies = yield from place.blindly((b"HDEL", place.target.key, *gone))
+    _adopt_members(place, lambda held: held - members, {}, gone)
+    if not replies[0]:
+        raise missing
+
+
+def _members(place: Place, values: Iterable[Any]) -> Any:
+    """The values as a set of the field's class. EncodeError for one that no set can hold."""
+    made = getattr(value_shape(place.slot), "cls", set)
+    members = list(values)
+    for member in members:
+        if not isinstance(member, Hashable):
+            raise place.error(EncodeError, f"{type(member).__name__} cannot be a member of a set", target="set")
+    return made(members)
+
+
+def _member_fields(place: Place, members: Any) -> Fields:
+    fields = place.dumped(place.slot, members)
+    fields.pop(place.slot.name)
+    return fields
+
+
+def _present(place: Place, held: Any) -> Any:
+    if held is None:
+        raise place.error(MissingValue, "it is None: assign a value first; nothing was written")
+    return held
+
+
+def _adopt_members(place: Place, change: Callable[[Any], Any], put: Fields, gone: Fields) -> None:
+    held = shown(place.target, place.slot)
+    if isinstance(held, set | frozenset):
+        adopt_change(place.target, place.slot, change(held), put, gone)

@@ -1,0 +1,125 @@
+"""One field of one stored object: how an operation finds it, what it may do to it, and the widest way to change it.
+
+Each operation on a field has up to three ways, the cheapest that is right: *blind* (the effect needs no stored
+value: one round trip), *narrow* (it needs one or two stored fields: WATCH them by key, compute, write) and *whole*
+(an :class:`EditObject`, worked out on all that is stored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_core.collection import Context, Fields, Target
+from rapyer_core.errors import ConstraintError, PathError
+from rapyer_core.operations.adoption import adopt_unit
+from rapyer_core.operations.commit import Outcome, Unit, blind, commit
+from rapyer_core.operations.edits import Edit, EditObject
+from rapyer_core.places import kind_of, was_renamed
+from rapyer_core.requests import Command, Operation, Reply
+from rapyer_core.retries import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one write is done. None: as the session says."""
+
+    retry: Retry | None = None
+    exactly_once: bool | None = None
+
+
+@dataclass(slots=True)
+class Place:
+    """One field of one stored object, and how it may be written."""
+
+    ctx: Context
+    target: Target
+    slot: Slot
+    options: Options
+
+    @classmethod
+    def of(cls, ctx: Context, obj: Any, path: Any, options: Options, *kinds: str) -> Place:
+        """Look the path up. PathError unless it leads to one of these kinds (all, if none is given)."""
+        target = ctx.target(obj)
+        with target.collection.named(target.pk):
+            slot = target.collection.slot(path)
+        if kinds and kind_of(slot) not in kinds:
+            wanted = " or ".join("number" if kind == "leaf" else kind for kind in kinds)
+            raise PathError(
+                **target.data, path=slot.text, reason=f"this operation is for a {wanted}, not for a {kind_of(slot)}"
+            )
+        key_slot = target.collection.model.key_slot
+        if key_slot is not None and key_slot.name == slot.name:
+            raise ConstraintError(
+                **target.data, path=slot.text, reason="the key field of a stored object cannot change"
+            )
+        return cls(ctx, target, slot, options)
+
+    @property
+    def once(self) -> bool:
+        """Whether the write must be proven to have happened exactly once."""
+        chosen = self.options.exactly_once
+        return self.ctx.exactly_once if chosen is None else chosen
+
+    @property
+    def may_be_blind(self) -> bool:
+        """Whether a write of it needs to see nothing."""
+        slot = self.slot
+        return (
+            slot.sure
+            and not self.once
+            and not was_renamed(slot)
+            and not is_indexed(self.target, slot)
+            and not constrained(slot)
+        )
+
+    def blindly(self, *commands: Command) -> Operation[list[Reply]]:
+        """Write without having seen anything; the replies."""
+        return blind(self.ctx, self.target, commands)
+
+    def commit(self, unit: Unit) -> Operation[Outcome]:
+        """Run one unit."""
+        return commit(self.ctx, [unit], retry=self.options.retry, exactly_once=self.options.exactly_once)
+
+    def edit(self, edit: Edit) -> Operation[Any]:
+        """The whole way: apply the edit to the object; returns the edit's result."""
+        unit = EditObject(self.target, [edit])
+        yield from self.commit(unit)
+        adopt_unit(self.target, edit.touched, unit.after)
+        return unit.results[0]
+
+    def child(self, key: Any) -> Slot:
+        """The place of one entry or element. PathError if the key is not of the type."""
+        with self.target.collection.named(self.target.pk):
+            return self.slot.child(Item(key))
+
+    def dumped(self, slot: Slot, value: Any) -> Fields:
+        """The stored form of a value at a place; errors name the object."""
+        with self.target.collection.named(self.target.pk):
+            return slot.dump(value)
+
+    def error(self, kind: type[RapyerError], reason: str, **data: Any) -> RapyerError:
+        """An error about this place."""
+        return kind(**{**self.target.data, "path": self.slot.text, "reason": reason, **data})
+
+
+def is_indexed(target: Target, slot: Slot) -> bool:
+    """Whether an index depends on the place."""
+    return any(slot.under(index.slot.name) for index in target.collection.indexes)
+
+
+def constrained(slot: Slot) -> bool:
+    """Whether values of the place are checked against constraints."""
+    return bool(getattr(slot, "constrained", False))
+
+
+def hset(key: bytes, fields: Fields) -> Command:
+    """All fields in one HSET."""
+    return (b"HSET", key, *(part for pair in fields.items() for part in pair))
+
+
+def copies(slot: Slot, values: Sequence[Any]) -> list[Any]:
+    """Values of one's own, equal to those given: neither retries nor the caller's instance share them."""
+    return [slot.load(slot.dump(value)) for value in values]

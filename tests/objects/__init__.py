@@ -1,0 +1,1 @@
+"""Whole objects, fields and search, on a real server."""

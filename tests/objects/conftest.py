@@ -1,0 +1,69 @@
+"""Fixtures: an open default session on an empty server, and a counter of round trips."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+import rapyer_core as rc
+from rapyer_core.requests import Command, Reply
+from rapyer_core.transports.aio import Link
+
+Hash = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture(autouse=True)
+async def session(url: str) -> AsyncIterator[rc.Session]:
+    """The default session, on an empty server."""
+    session = await rc.init_rapyer(url)
+    yield session
+    await rc.close_rapyer()
+
+
+class Trips:
+    """Counts what goes over the wire. batches: the commands of each round trip."""
+
+    def __init__(self) -> None:
+        self.batches: list[Sequence[Command]] = []
+
+    @contextmanager
+    def expect(self, count: int) -> Iterator[None]:
+        """The block takes exactly this many round trips."""
+        before = len(self.batches)
+        yield
+        sent = self.batches[before:]
+        assert len(sent) == count, [[command[0] for command in batch] for batch in sent]
+
+    @property
+    def commands(self) -> list[bytes | int]:
+        """The names of all commands sent."""
+        return [command[0] for batch in self.batches for command in batch]
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
+    """The round trips of every session, counted."""
+    counter = Trips()
+    plain = Link.roundtrip
+
+    async def roundtrip(self: Link, commands: Sequence[Command]) -> list[Reply]:
+        counter.batches.append(commands)
+        return await plain(self, commands)
+
+    monkeypatch.setattr(Link, "roundtrip", roundtrip)
+    return counter
+
+
+@pytest.fixture
+def stored(redis_client: redis.Redis) -> Hash:
+    """What a hash holds, decoded: ``stored("Player:alice")``."""
+
+    def look(key: str) -> dict[str, str]:
+        fields: Any = redis_client.hgetall(key)
+        return {name.decode(): value.decode() for name, value in fields.items()}
+
+    return look
