@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import redis
 
 import rapyer_core
 from rapyer_core import RapyerError
@@ -57,3 +62,107 @@ def test_every_function_is_on_a_page_of_its_group() -> None:
 def _is_error(name: str) -> bool:
     value = getattr(rapyer_core, name)
     return isinstance(value, type) and issubclass(value, RapyerError)
+
+
+def test_the_commands_listed_for_a_restricted_user_are_enough_and_no_more(url: str) -> None:
+    """The demonstration, and one call of each function, by a user who may run nothing else."""
+    listed = re.search(r"```text\n(\+auth .*?)```", (DOCS / "sessions.md").read_text(), re.DOTALL)
+    assert listed is not None
+    commands = listed[1].split()
+    with redis.Redis.from_url(url) as admin:
+        admin.execute_command("ACL", "LOG", "RESET")
+        admin.config_resetstat()
+        rules = ["reset", "on", ">secret", "~app:*", "-@all", *commands]
+        admin.execute_command("ACL", "SETUSER", "restricted", *rules)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", EVERYTHING, url.replace("unix://", "unix://restricted:secret@") + "?db=1"],
+                cwd=DOCS.parent,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([".", "codecs"])},
+                text=True,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert admin.execute_command("ACL", "LOG") == []
+            used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+        finally:
+            admin.execute_command("ACL", "DELUSER", "restricted")
+    assert {command[1:] for command in commands} <= used
+
+
+EVERYTHING = """
+import asyncio, sys
+from dataclasses import dataclass, field
+from rapyer_core import *
+
+@redis_model(ttl=60)
+@dataclass
+class Player:
+    username: Key[str]
+    score: Index[int] = 0
+    level: int = 1
+    names: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
+
+async def rise(tx, username):
+    (await tx.get(Player, username)).level *= 2
+
+async def main():
+    await init_rapyer(sys.argv[1], prefix="app:")
+    alice = Player("alice")
+    await save(alice)
+    await insert(Player("bob"))
+    await get_or_create(Player, "carol")
+    await save_many([Player("dave"), Player("erin")])
+    await increment(alice, Player.score, 1)
+    await increment(alice, Player.level, 1)
+    await increment(alice, Player.level, 1, exactly_once=True)
+    await assign(alice, Player.level, 5)
+    await modify(alice, Player.level, lambda level: level + 1)
+    await append(alice, Player.names, "a")
+    await extend(alice, Player.names, ["b", "c"])
+    await insert_at(alice, Player.names, 0, "z")
+    await pop(alice, Player.names)
+    await remove(alice, Player.names, "z")
+    await put(alice, Player.notes, "k", "v")
+    await merge(alice, Player.notes, {"a": "b"})
+    await remove(alice, Player.notes, "k")
+    await add(alice, Player.tags, "x", "y")
+    await discard(alice, Player.tags, "x")
+    await clear(alice, Player.tags)
+    async with pipeline(alice) as draft:
+        draft.level += 1
+        await increment(ref(Player, "alice"), Player.level, 1)
+    await transact(rise, "alice")
+    async with lock(alice, ref(Player, "bob"), name="t", lease=0.3) as (a, b):
+        a.level += 1
+        await asyncio.sleep(0.3)
+    for block in (lock(alice, name="t"), pipeline(alice)):
+        try:
+            async with block:
+                raise KeyError
+        except KeyError:
+            pass
+    try:
+        await increment(ref(Player, "nobody"), Player.level, 1)
+    except NotFound:
+        pass
+    await reload(alice)
+    alice.level = 3
+    await save(alice)
+    await find(Player, Player.score > 0, Player.level < 9)
+    await find(Player, order_by=Player.score, limit=2)
+    await count(Player)
+    await top(Player, Player.score, 2)
+    await rank(alice, Player.score)
+    await exists(alice)
+    await get_many(Player, ["alice", "bob"])
+    await verify(Player, repair=True)
+    await delete_many([ref(Player, name) for name in ("bob", "carol", "dave", "erin")])
+    await delete(alice)
+    await close_rapyer()
+
+asyncio.run(main())
+"""
