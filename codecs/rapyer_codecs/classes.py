@@ -1,12 +1,15 @@
 """What the engine knows of a class: its fields with hints and defaults, and how an instance is made.
 
-One reader for each family (dataclass, attrs, NamedTuple, TypedDict). No stored forms here.
+One reader for each family (dataclass, attrs, NamedTuple, TypedDict, pydantic, msgspec). No stored forms here.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
@@ -53,6 +56,8 @@ class ClassPlan:
     puts_back: bool = False
     subscript: bool = False
     immutable: bool = False
+    construct: Callable[..., Any] | None = None
+    """Makes an instance of all field values, in place of the above."""
 
     def get(self, value: Any, name: str) -> Any:
         """A field of an instance."""
@@ -60,6 +65,8 @@ class ClassPlan:
 
     def make(self, values: Mapping[str, Any]) -> Any:
         """An instance with these field values; a field without one is left to the class."""
+        if self.construct is not None:
+            return self.construct(**values)
         if self.subscript:
             return dict(values)
         if not self.calls_init:
@@ -82,17 +89,14 @@ def is_record_class(cls: Any) -> bool:
     """Whether a class has fields that the engine can read."""
     if not isinstance(cls, type):
         return False
-    return dataclasses.is_dataclass(cls) or attrs.has(cls) or _is_namedtuple(cls) or _is_typeddict(cls)
+    return any(is_one(cls) for is_one, _ in FAMILIES)
 
 
 def read_class(cls: type, arguments: tuple[Any, ...], names: Mapping[str, Any]) -> ClassPlan:
     """The plan of a record class with type arguments. A hint that cannot be resolved yet is UNRESOLVED."""
     resolved = _Hints(cls, arguments, names)
-    if dataclasses.is_dataclass(cls):
-        return _dataclass(cls, resolved)
-    if attrs.has(cls):
-        return _attrs(cls, resolved)
-    return _namedtuple(cls, resolved) if _is_namedtuple(cls) else _typeddict(cls, resolved)
+    read = next(read for is_one, read in FAMILIES if is_one(cls))
+    return read(cls, resolved)
 
 
 class _Hints:
@@ -209,3 +213,62 @@ def _is_namedtuple(cls: type) -> bool:
 
 def _is_typeddict(cls: type) -> bool:
     return typing.is_typeddict(cls) or typing_extensions.is_typeddict(cls)
+
+
+def _is_pydantic(cls: type) -> bool:
+    return hints.descends_from(cls, "pydantic", "BaseModel")
+
+
+def _pydantic(cls: Any, resolved: _Hints) -> ClassPlan:
+    """Made by `model_construct`: what was stored was valid, and validators of today need not like it."""
+    fields = tuple(
+        FieldPlan(name, resolved.of(name, info.annotation), _pydantic_default(info))
+        for name, info in cls.model_fields.items()
+    )
+    return ClassPlan(cls, fields, construct=cls.model_construct)
+
+
+def _pydantic_default(info: Any) -> Default:
+    if info.is_required():
+        return None
+    if info.default_factory is None:
+        return functools.partial(copy.deepcopy, info.default)
+    # A factory that takes the other values can only be called by the model.
+    takes_values = info.default_factory_takes_validated_data
+    factory: Callable[[], Any] = info.default_factory
+    return None if takes_values else factory
+
+
+def _is_struct(cls: type) -> bool:
+    return hints.descends_from(cls, "msgspec", "Struct")
+
+
+def _struct(cls: Any, resolved: _Hints) -> ClassPlan:
+    structs = sys.modules["msgspec"].structs
+    missing = sys.modules["msgspec"].NODEFAULT
+    fields = []
+    for info in structs.fields(cls):
+        default = None if info.default_factory is missing else info.default_factory
+        if info.default is not missing:
+            default = _constant(info.default)
+        fields.append(FieldPlan(info.name, resolved.of(info.name, info.type), default))
+
+    def construct(**values: Any) -> Any:
+        made = cls(**values)
+        if hasattr(cls, "__post_init__"):
+            for name, value in values.items():
+                structs.force_setattr(made, name, value)
+        return made
+
+    return ClassPlan(cls, tuple(fields), construct=construct)
+
+
+FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Any, _Hints], ClassPlan]], ...] = (
+    (dataclasses.is_dataclass, _dataclass),
+    (attrs.has, _attrs),
+    (_is_namedtuple, _namedtuple),
+    (_is_typeddict, _typeddict),
+    (_is_pydantic, _pydantic),
+    (_is_struct, _struct),
+)
+"""Which classes, and who reads them. Those of other packages are known by name, and not imported."""

@@ -1,12 +1,13 @@
 """Straight-line Python for the common case of dumping and loading a class.
 
-Each record class becomes two functions for any place (`write_Player(value, name, out)`, `read_Player(name, fields)`) and,
-for whole objects, two with all names written out. What is not common (a subclass, an absent field, a union of several, a wrong type)
-either goes to the shapes or raises; whoever calls generated code does the same by the shapes after any exception, so
-that an error is worded there and generated code needs no words. The two must agree: tests compare them.
+Each record class becomes two functions for any place (`write_Player(value, name, out)`, `read_Player(name,
+fields)`) and, for whole objects, two with all names written out. What is not common (a subclass, an absent
+field, a union of several, a wrong type) either goes to the shapes or raises; whoever calls generated code
+does the same by the shapes after any exception, so that an error is worded there and generated code needs
+no words. The two must agree: tests compare them.
 
-Only code made of this module's own text is compiled. Names of fields come in as bytes literals, as checked identifiers,
-or as constants; values never do.
+Only code made of this module's own text is compiled. Names of fields come in as bytes literals, as checked
+identifiers, or as constants; values never do.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def compile_class(shape: RecordShape) -> Compiled:
     return Compiled(namespace["dump"], namespace["load"])
 
 
-# -- what generated code calls ---------------------------------------------------------------------------------
+# -- what generated code calls
+# ---------------------------------------------------------------------------------
 
 
 def _check(value: Any, cls: type) -> None:
@@ -105,7 +107,8 @@ COMMON: Mapping[str, Any] = {
 }
 
 
-# -- names in the code -----------------------------------------------------------------------------------------
+# -- names in the code
+# -----------------------------------------------------------------------------------------
 
 
 class _Name(NamedTuple):
@@ -140,7 +143,8 @@ class _Source:
     depth: int = 0
     variables: int = 0
 
-    # -- writing -----------------------------------------------------------------------------------------------
+    # -- writing
+    # -----------------------------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -184,7 +188,8 @@ class _Source:
         exec(compile(text, filename, "exec"), namespace)
         return namespace
 
-    # -- functions ---------------------------------------------------------------------------------------------
+    # -- functions
+    # ---------------------------------------------------------------------------------------------
 
     def whole_object(self) -> None:
         limits = self.root.limits
@@ -216,7 +221,8 @@ class _Source:
                     self.line("get = fields.get")
                     self.line(f"return {self.read_parts(shape, _Name('name', b''), False)}")
 
-    # -- dump --------------------------------------------------------------------------------------------------
+    # -- dump
+    # --------------------------------------------------------------------------------------------------
 
     def write_record(self, shape: RecordShape, value: str, name: _Name) -> None:
         """Code that adds the fields of a record to `out`: the leaves between two containers in one go."""
@@ -399,7 +405,8 @@ class _Source:
         self.line(f"{prefix} = {dotted.code}")
         return prefix
 
-    # -- load --------------------------------------------------------------------------------------------------
+    # -- load
+    # --------------------------------------------------------------------------------------------------
 
     def read_parts(self, shape: RecordShape, name: _Name, top: bool) -> str:
         """Code that reads the parts of a record; gives the expression of the instance.
@@ -412,7 +419,12 @@ class _Source:
 
     def make(self, shape: RecordShape, values: dict[str, str]) -> str:
         plan = shape.plan
-        simple = plan.calls_init and not plan.puts_back and all(f.init is not None for f in plan.fields)
+        simple = (
+            plan.construct is None
+            and plan.calls_init
+            and not plan.puts_back
+            and all(f.init is not None for f in plan.fields)
+        )
         if not simple:
             items = ", ".join(f"{name!r}: {value}" for name, value in values.items())
             return f"{self.constant(plan.make, 'make')}({{{items}}})"
@@ -566,7 +578,8 @@ class _Block:
         self.source.depth -= 1
 
 
-# -- which shapes have code of their own -----------------------------------------------------------------------
+# -- which shapes have code of their own
+# -----------------------------------------------------------------------
 
 
 def _is_plain(shape: Shape | None) -> bool:

@@ -18,6 +18,7 @@ import typing_extensions
 
 __all__ = [
     "annotations_of",
+    "descends_from",
     "identity",
     "is_class_variable",
     "is_literal",
@@ -196,6 +197,14 @@ def origin_of(hint: Any) -> Any:
     """The class of a parametrised hint; the hint itself if it has no parameters."""
     origin: Any = typing.get_origin(hint)
     return hint if origin is None else origin
+
+
+def descends_from(hint: Any, package: str, name: str) -> bool:
+    """Whether a hint is a class `name` of a package or of its submodules, or has it as a base; nothing is
+    imported.
+    """
+    bases = getattr(origin_of(hint), "__mro__", ())
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == package for base in bases)
 
 
 def name_of(hint: Any) -> str:

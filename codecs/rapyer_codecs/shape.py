@@ -87,7 +87,9 @@ class Shape:
         return name_of(self.type)
 
     def __call__(self, fields: Mapping[bytes, bytes], _: Any = None) -> Any:
-        """The value of these fields, whose own text has the empty name: a shape is a structure hook of cattrs."""
+        """The value of these fields, whose own text has the empty name: a shape is a structure hook of
+        cattrs.
+        """
         stored = Stored(fields)
         value = self.read(b"", stored)
         if value is BAD:
@@ -222,9 +224,9 @@ class Shape:
 class Inline:
     """Python expressions for the common case of a leaf, for generated code; on anything else they must raise.
 
-    `type`: what `{v}` is when `encode` is evaluated. `encode`: gives the text, of `{v}`. `decode`: gives the
-    value, of `{raw}`, as strictly as the codec. `names`: what else stands in braces. `short`: its texts are, and do
-    not begin with `~`.
+    `type`: what `{v}` is when `encode` is evaluated. `encode`: gives the text, of `{v}`. `decode`: gives
+    the value, of `{raw}`, as strictly as the codec. `names`: what else stands in braces. `short`: its
+    texts are, and do not begin with `~`.
     """
 
     type: type

@@ -128,9 +128,7 @@ class Slot:
         default = self._default(Stored({}))
         if default is not None:
             return self.dump(default())
-        if not isinstance(self.shape, RecordShape) or (self.parent is None and not self.shape.parts):
-            return None
-        return self._default_of_parts()
+        return self._default_of_parts() if self.sure and isinstance(self.shape, RecordShape) else None
 
     def _default_of_parts(self) -> Fields | None:
         out: Fields = {}
@@ -175,7 +173,14 @@ class Slot:
         # decides.
         if head is not None and self.parent.shape.below(self.child_of.segment, head) is None:
             raise self.located(MissingEntry("is not there"))
+        if self.parent.is_entry and not self.parent.shape.present(holder, stored):
+            raise self.located(MissingEntry("is not there"))
         return self.child_of.place(holder, stored)
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is the value of a key: it is there if a field of it is."""
+        return self.parent is not None and isinstance(self.parent.shape, DictShape)
 
     # -- plain Python objects
     # ----------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Classes of every shape that the tests store. Their annotations are strings, as with any `from __future__` module."""
+"""Classes of every shape that the tests store. Their annotations are strings, as with any `from __future__`
+module.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from dataclasses import InitVar, dataclass, field
 from typing import ClassVar, Final, Generic, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 
 import attrs
+import msgspec
+import pydantic
 from typing_extensions import TypeAliasType
 
 T = TypeVar("T")
@@ -193,6 +197,16 @@ class Draft(TypedDict, total=False):
 class Partly(TypedDict):
     title: str
     pages: NotRequired[int]
+
+
+class Settings(pydantic.BaseModel):
+    theme: str
+    size: int = 12
+
+
+class Vector(msgspec.Struct):
+    x: int
+    y: int
 
 
 class Coin:

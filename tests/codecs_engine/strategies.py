@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Optional
 from uuid import UUID
 
 from hypothesis import strategies as st
+
 from rapyer_codecs import Packed
 
 from . import classes as c
@@ -127,8 +128,7 @@ def classes_with_values(draw: st.DrawFn, count: int = 1) -> tuple[type[Any], lis
     named = [(f"f_{letter}", typed.hint) for letter, typed in zip(string.ascii_lowercase, fields, strict=False)]
     cls: type[Any] = make_dataclass("Generated", named, **options)
     made = [
-        cls(**{name: draw(typed.values) for (name, _), typed in zip(named, fields, strict=True)})
-        for _ in range(count)
+        cls(**{name: draw(typed.values) for (name, _), typed in zip(named, fields, strict=True)}) for _ in range(count)
     ]
     if draw(st.booleans()):
         outer: type[Any] = make_dataclass("Outer", [("number", int), ("inner", cls)])

@@ -6,9 +6,10 @@ import copy
 import pickle
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import pytest
+
 from rapyer_codecs import (
     ConstraintError,
     DecodeError,
@@ -40,7 +41,7 @@ class Player:
     stats: Stats = field(default_factory=Stats)
     squad: list[Stats] = field(default_factory=list)
     metadata: dict[str, int] = field(default_factory=dict)
-    best: Optional[Stats] = None
+    best: Stats | None = None
     packed: Packed[dict[str, int]] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from rapyer_codecs import DecodeError, LimitExceeded, Limits, Packed, Registry, default_registry
 from rapyer_codecs.types import register_all
 

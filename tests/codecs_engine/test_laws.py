@@ -1,4 +1,6 @@
-"""Laws over random classes: round trips, one form for one value, and what a difference or an edit leaves behind."""
+"""Laws over random classes: round trips, one form for one value, and what a difference or an edit leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from rapyer_codecs import DecodeError, EncodeError, Item, LimitExceeded, Mapper, default_registry
 from rapyer_codecs.paths import Steps
 
@@ -152,9 +155,7 @@ def test_entries_are_places(data: st.DataObject, typed: Any) -> None:
 
 @LAW
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=20), max_size=8), classes_with_values())
-def test_any_other_fields_are_a_value_or_a_decode_error(
-    noise: Fields, made: tuple[type[Any], list[Any]]
-) -> None:
+def test_any_other_fields_are_a_value_or_a_decode_error(noise: Fields, made: tuple[type[Any], list[Any]]) -> None:
     cls, (value,) = made
     mapper = mapper_of(cls)
     try:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
+
 from rapyer_codecs import (
     Alias,
     Codec,
@@ -138,7 +139,9 @@ def test_dispatch_is_by_exact_type(registry: Registry) -> None:
     assert set(seen) == {date, int}
 
 
-@pytest.mark.parametrize("hint", [type[int], collections.ChainMap[str, int], collections.abc.Callable[[], int], object()])
+@pytest.mark.parametrize(
+    "hint", [type[int], collections.ChainMap[str, int], collections.abc.Callable[[], int], object()]
+)
 def test_what_cannot_be_data_is_refused(registry: Registry, hint: Any) -> None:
     cls = make_dataclass("Holder", [("x", list[hint] if isinstance(hint, type) else hint)])
     with pytest.raises(UnsupportedType) as caught:
@@ -164,7 +167,12 @@ def test_subclasses_of_plain_types_are_refused(registry: Registry) -> None:
     class Names(list[int]):
         pass
 
-    for hint, value in [(str, Name("a")), (list[int], Names()), (int, True), (dict[str, int], collections.Counter("a"))]:
+    for hint, value in [
+        (str, Name("a")),
+        (list[int], Names()),
+        (int, True),
+        (dict[str, int], collections.Counter("a")),
+    ]:
         cls = make_dataclass("Holder", [("x", hint)])
         with pytest.raises(EncodeError):
             registry.mapper(cls).dump(cls(value))

@@ -1,4 +1,6 @@
-"""Every row of the table of types: the literal stored form, and the exact value back from every kind of place."""
+"""Every row of the table of types: the literal stored form, and the exact value back from every kind of
+place.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,7 @@ CASES = [
 
 def stored(fields: dict[str, str | bytes]) -> dict[bytes, bytes]:
     """Expected fields as bytes."""
-    return {
-        name.encode(): text if isinstance(text, bytes) else text.encode() for name, text in fields.items()
-    }
+    return {name.encode(): text if isinstance(text, bytes) else text.encode() for name, text in fields.items()}
 
 
 def same(got: Any, expected: Any) -> bool:
@@ -83,10 +83,10 @@ def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "dict", dict[str, hint], {"a.b": value, "": value}
     yield "OrderedDict", collections.OrderedDict[str, hint], collections.OrderedDict(b=value, a=value)
     yield "defaultdict", collections.defaultdict[str, hint], collections.defaultdict(None, {"k": value})
-    yield "list of Optional", list[Optional[hint]], [None, value]
+    yield "list of Optional", list[hint | None], [None, value]
     yield "dict of lists", dict[str, list[hint]], {"a": [value], "b": []}
     yield "Packed", Packed[hint], value
-    yield "Packed list", Packed[list[Optional[hint]]], [value, None]
+    yield "Packed list", Packed[list[hint | None]], [value, None]
     if is_hashable(value):
         yield "dict key", dict[hint, int], {value: 1}
         yield "set member", set[hint], {value}

@@ -1,4 +1,6 @@
-"""The table of types: for each its hints, values and literal stored forms. The tests run it, docs/types.md shows it."""
+"""The table of types: for each its hints, values and literal stored forms. The tests run it, docs/types.md
+shows it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Annotated, Any, Literal, Optional, Union
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from rapyer_codecs import Packed
 
@@ -45,6 +49,7 @@ GROUP_MAPPINGS = "Mappings and sets"
 GROUP_UNIONS = "None, Optional, unions and Any"
 GROUP_CLASSES = "Classes"
 GROUP_TYPING = "Other annotations"
+GROUP_PACKS = "Other packages"
 
 
 def leaf(group: str, title: str, hint: Any, *examples: tuple[Any, str | bytes], note: str = "") -> Row:
@@ -52,9 +57,7 @@ def leaf(group: str, title: str, hint: Any, *examples: tuple[Any, str | bytes], 
     return Row(group, title, hint, tuple((value, {"x": text}) for value, text in examples), note)
 
 
-def row(
-    group: str, title: str, hint: Any, *examples: tuple[Any, dict[str, str | bytes]], note: str = ""
-) -> Row:
+def row(group: str, title: str, hint: Any, *examples: tuple[Any, dict[str, str | bytes]], note: str = "") -> Row:
     """A row for a type that is several fields."""
     return Row(group, title, hint, examples, note)
 
@@ -72,12 +75,8 @@ NUMBERS = [
         (float("-inf"), "-inf"),
         note="an int is taken where it is exact, and comes back as a float",
     ),
-    leaf(
-        GROUP_NUMBERS, "bool", bool, (True, "true"), (False, "false"), note="never an int, nor an int a bool"
-    ),
-    leaf(
-        GROUP_NUMBERS, "complex", complex, (1 + 2j, "1.0+2.0j"), (complex(-0.0, float("-inf")), "-0.0-infj")
-    ),
+    leaf(GROUP_NUMBERS, "bool", bool, (True, "true"), (False, "false"), note="never an int, nor an int a bool"),
+    leaf(GROUP_NUMBERS, "complex", complex, (1 + 2j, "1.0+2.0j"), (complex(-0.0, float("-inf")), "-0.0-infj")),
     leaf(
         GROUP_NUMBERS,
         "Decimal",
@@ -181,9 +180,7 @@ NAMES = [
     leaf(GROUP_NAMES, "PurePosixPath", pathlib.PurePosixPath, (pathlib.PurePosixPath("a/b"), "a/b")),
     leaf(GROUP_NAMES, "PureWindowsPath", pathlib.PureWindowsPath, (pathlib.PureWindowsPath("c:/a"), "c:\\a")),
     leaf(GROUP_NAMES, "IPv4Address", ipaddress.IPv4Address, (ipaddress.IPv4Address("10.0.0.1"), "10.0.0.1")),
-    leaf(
-        GROUP_NAMES, "IPv4Network", ipaddress.IPv4Network, (ipaddress.IPv4Network("10.0.0.0/8"), "10.0.0.0/8")
-    ),
+    leaf(GROUP_NAMES, "IPv4Network", ipaddress.IPv4Network, (ipaddress.IPv4Network("10.0.0.0/8"), "10.0.0.0/8")),
     leaf(
         GROUP_NAMES,
         "IPv4Interface",
@@ -191,9 +188,7 @@ NAMES = [
         (ipaddress.IPv4Interface("10.0.0.1/8"), "10.0.0.1/8"),
     ),
     leaf(GROUP_NAMES, "IPv6Address", ipaddress.IPv6Address, (ipaddress.IPv6Address("::1"), "::1")),
-    leaf(
-        GROUP_NAMES, "IPv6Network", ipaddress.IPv6Network, (ipaddress.IPv6Network("fe80::/10"), "fe80::/10")
-    ),
+    leaf(GROUP_NAMES, "IPv6Network", ipaddress.IPv6Network, (ipaddress.IPv6Network("fe80::/10"), "fe80::/10")),
     leaf(
         GROUP_NAMES,
         "IPv6Interface",
@@ -228,9 +223,7 @@ SEQUENCES = [
         ([c.Stats(1, 2)], {"x": "1", "x.0.wins": "1", "x.0.losses": "2"}),
     ),
     row(GROUP_SEQUENCES, "tuple, fixed", tuple[int, str], ((1, "a"), {"x": "2", "x.0": "1", "x.1": "a"})),
-    row(
-        GROUP_SEQUENCES, "tuple, variable", tuple[int, ...], ((1,), {"x": "1", "x.0": "1"}), ((), {"x": "0"})
-    ),
+    row(GROUP_SEQUENCES, "tuple, variable", tuple[int, ...], ((1,), {"x": "1", "x.0": "1"}), ((), {"x": "0"})),
     row(GROUP_SEQUENCES, "tuple, empty", tuple[()], ((), {"x": "0"})),
     row(
         GROUP_SEQUENCES,
@@ -302,9 +295,7 @@ MAPPINGS = [
         dict[str, dict[str, int]],
         ({"a": {}, "b": {"c": 1}}, {"x": "{}", "x.a": "{}", "x.b": "{}", "x.b.c": "1"}),
     ),
-    row(
-        GROUP_MAPPINGS, "bare dict", dict, ({"a": 1, 2: "b"}, {"x": "{}", "x.a": "~int:1", "x.%7Eint:2": "b"})
-    ),
+    row(GROUP_MAPPINGS, "bare dict", dict, ({"a": 1, 2: "b"}, {"x": "{}", "x.a": "~int:1", "x.%7Eint:2": "b"})),
     row(
         GROUP_MAPPINGS,
         "OrderedDict",
@@ -330,9 +321,7 @@ MAPPINGS = [
     row(GROUP_MAPPINGS, "Mapping", Mapping[str, int], ({"a": 1}, {"x": "{}", "x.a": "1"}), note="a dict"),
     row(GROUP_MAPPINGS, "set", set[int], (set(), {"x": "{}"}), ({1, 2}, {"x": "{}", "x.1": "", "x.2": ""})),
     row(GROUP_MAPPINGS, "set of tuples", set[tuple[int, int]], ({(1, 2)}, {"x": "{}", "x.[1,2]": ""})),
-    row(
-        GROUP_MAPPINGS, "frozenset", frozenset[str], (frozenset({"a", ""}), {"x": "{}", "x.a": "", "x.%": ""})
-    ),
+    row(GROUP_MAPPINGS, "frozenset", frozenset[str], (frozenset({"a", ""}), {"x": "{}", "x.a": "", "x.%": ""})),
     row(
         GROUP_MAPPINGS,
         "Set",
@@ -443,9 +432,7 @@ CLASSES = [
         c.Box[c.Stats],
         (c.Box(c.Stats()), {"x.item.wins": "0", "x.item.losses": "0"}),
     ),
-    row(
-        GROUP_CLASSES, "subclass of a generic", c.IntBox, (c.IntBox(1, "a"), {"x.item": "1", "x.label": "a"})
-    ),
+    row(GROUP_CLASSES, "subclass of a generic", c.IntBox, (c.IntBox(1, "a"), {"x.item": "1", "x.label": "a"})),
     row(
         GROUP_CLASSES,
         "init=False and __post_init__",
@@ -513,6 +500,33 @@ TYPING = [
     ),
     row(GROUP_TYPING, "typing.List and kin", typing.List[int], ([1], {"x": "1", "x.0": "1"})),  # noqa: UP006  # the old names
     leaf(GROUP_TYPING, "typing.Union", Union[int, None], (None, "~"), (1, "1")),  # noqa: UP007  # the old names
+]
+
+PACKS = [
+    row(
+        GROUP_PACKS,
+        "pydantic model",
+        c.Settings,
+        (c.Settings(theme="dark"), {"x.theme": "dark", "x.size": "12"}),
+        note="made again without validation; private attributes are not stored",
+    ),
+    row(GROUP_PACKS, "msgspec Struct", c.Vector, (c.Vector(1, 2), {"x.x": "1", "x.y": "2"})),
+    leaf(
+        GROUP_PACKS,
+        "numpy array",
+        np.ndarray,
+        (np.array([[1], [2]], dtype="|u1"), b"|u1 2,1\n\x01\x02"),
+        note="type, shape and bytes; not of objects or structures",
+    ),
+    leaf(GROUP_PACKS, "numpy int", np.int64, (np.int64(-5), "-5"), note="of any width"),
+    leaf(GROUP_PACKS, "numpy float", np.float32, (np.float32(0.5), "0.5"), note="of any width up to 64 bits"),
+    leaf(GROUP_PACKS, "numpy bool", np.bool_, (np.bool_(True), "True")),
+    leaf(
+        GROUP_PACKS,
+        "numpy datetime64",
+        np.datetime64,
+        (np.datetime64("2024-05-01", "D"), b"<M8[D] \n\x84M\0\0\0\0\0\0"),
+    ),
 ]
 
 TABLE = [

@@ -15,6 +15,7 @@ from . import (
     literals,
     mappings,
     numbers,
+    packs,
     records,
     sequences,
     sets,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["register_all"]
 
 FAMILIES = (
-    records,  # dataclass, attrs class, NamedTuple, TypedDict
+    records,  # dataclass, attrs class, NamedTuple, TypedDict; pydantic model, msgspec Struct
     text,  # str, bytes, bytearray, memoryview
     numbers,  # int, float, bool
     exact,  # Decimal, Fraction, complex
@@ -38,6 +39,7 @@ FAMILIES = (
     dates,  # datetime, date, time, timedelta, ZoneInfo
     identifiers,  # UUID, IP addresses, paths
     spans,  # range, slice, re.Pattern
+    packs,  # numpy arrays and scalars, once numpy is there
     sequences,  # list, tuple, deque, Sequence
     mappings,  # dict, defaultdict, OrderedDict, Counter, Mapping
     sets,  # set, frozenset, Set

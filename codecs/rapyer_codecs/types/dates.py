@@ -49,7 +49,7 @@ def _split(raw: bytes) -> tuple[str, ZoneInfo | None, int]:
 
 def encode_datetime(value: Any) -> bytes:
     """`2024-05-01T12:00:00+02:00[Europe/Berlin]`"""
-    if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
+    if type(value) is datetime and value.tzinfo is UTC and not value.fold:
         # The same text as below; asking a timezone for its offset takes longer than all the rest.
         return value.replace(tzinfo=None).isoformat().encode() + b"+00:00"
     if plain_type(value) is not datetime:

@@ -1,0 +1,232 @@
+"""What a save and an edit write, drop and compare: the unit of each change, defaults, and unknown fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import pytest
+
+from rapyer_codecs import Item, default_registry
+
+from .classes import Animal, Lion
+
+Fields = dict[bytes, bytes]
+
+
+@dataclass
+class Stats:
+    wins: int = 0
+    losses: int = 0
+
+
+@dataclass
+class Player:
+    name: str = ""
+    score: int = 0
+    stats: Stats = field(default_factory=Stats)
+    squad: list[Stats] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    pets: dict[str, Stats] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
+    best: Stats | None = None
+    either: int | str = 0
+    animal: Animal = field(default_factory=Animal)
+
+
+MAPPER = default_registry.mapper(Player)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "put", "drop", "units"),
+    [
+        pytest.param(Player(), Player(), {}, [], [], id="nothing"),
+        pytest.param(Player(), Player(score=5), {b"score": b"5"}, [], [(b"score", False)], id="leaf"),
+        pytest.param(
+            Player(), Player(stats=Stats(1)), {b"stats.wins": b"1"}, [], [(b"stats.wins", False)], id="nested leaf"
+        ),
+        pytest.param(
+            Player(squad=[Stats(1), Stats(2)]),
+            Player(squad=[Stats(1), Stats(3)]),
+            {b"squad.1.wins": b"3"},
+            [],
+            [(b"squad", True)],
+            id="a list is one unit",
+        ),
+        pytest.param(
+            Player(squad=[Stats(1), Stats(2)]),
+            Player(squad=[Stats(2)]),
+            {b"squad": b"1", b"squad.0.wins": b"2"},
+            [b"squad.1.losses", b"squad.1.wins"],
+            [(b"squad", True)],
+            id="element gone",
+        ),
+        pytest.param(
+            Player(metadata={"a": "1"}),
+            Player(metadata={"a": "2"}),
+            {b"metadata.a": b"2"},
+            [],
+            [(b"metadata.a", False)],
+            id="dict entry changed",
+        ),
+        pytest.param(
+            Player(metadata={"a": "1"}),
+            Player(metadata={"b": "1"}),
+            {b"metadata.b": b"1"},
+            [b"metadata.a"],
+            [(b"metadata.a", True), (b"metadata.b", True)],
+            id="dict entry came and went",
+        ),
+        pytest.param(
+            Player(pets={"a": Stats(1)}),
+            Player(pets={"a": Stats(2)}),
+            {b"pets.a.wins": b"2"},
+            [],
+            [(b"pets.a.wins", False)],
+            id="leaf inside an entry",
+        ),
+        pytest.param(
+            Player(pets={"a": Stats(1)}),
+            Player(),
+            {},
+            [b"pets.a.losses", b"pets.a.wins"],
+            [(b"pets.a", True)],
+            id="entry of several fields gone",
+        ),
+        pytest.param(
+            Player(tags={"a"}),
+            Player(tags={"b"}),
+            {b"tags.b": b""},
+            [b"tags.a"],
+            [(b"tags.a", True), (b"tags.b", True)],
+            id="set",
+        ),
+        pytest.param(
+            Player(),
+            Player(best=Stats(1)),
+            {b"best": b"{}", b"best.wins": b"1", b"best.losses": b"0"},
+            [],
+            [(b"best", True)],
+            id="None became a value",
+        ),
+        pytest.param(
+            Player(best=Stats(1)),
+            Player(best=Stats(2)),
+            {b"best.wins": b"2"},
+            [],
+            [(b"best.wins", False)],
+            id="leaf inside an Optional",
+        ),
+        pytest.param(Player(), Player(either=5), {b"either": b"5"}, [], [(b"either", False)], id="same member"),
+        pytest.param(
+            Player(), Player(either="5"), {b"either": b"~str:5"}, [], [(b"either", True)], id="another member"
+        ),
+        pytest.param(
+            Player(animal=Lion("a")),
+            Player(animal=Animal("a")),
+            {},
+            [b"animal", b"animal.mane"],
+            [(b"animal", True)],
+            id="another class",
+        ),
+    ],
+)
+def test_a_difference(before: Player, after: Player, put: Fields, drop: list[bytes], units: Any) -> None:
+    diff = MAPPER.diff(MAPPER.dump(before), MAPPER.dump(after))
+    assert diff.put == put
+    assert sorted(diff.drop) == drop
+    assert diff.units == units
+
+
+def test_a_field_added_to_the_class_later_is_left_alone_as_long_as_it_has_its_default() -> None:
+    stored = {b"name": b"a", b"score": b"1"}
+    loaded = MAPPER.load(stored)
+    assert MAPPER.diff(stored, MAPPER.dump(loaded)).put == {}
+    loaded.stats.wins = 1
+    loaded.metadata["k"] = "v"
+    diff = MAPPER.diff(stored, MAPPER.dump(loaded))
+    assert diff.put == {b"stats.wins": b"1", b"metadata": b"{}", b"metadata.k": b"v"}
+    assert diff.drop == []
+
+
+def test_a_default_that_holds_entries_is_written_whole_when_it_changes() -> None:
+    cls = make_dataclass("Late", [("a", int, 0), ("d", dict[str, int], field(default_factory=lambda: {"x": 1}))])
+    mapper = default_registry.mapper(cls)
+    loaded = mapper.load({b"a": b"1"})
+    assert mapper.diff({b"a": b"1"}, mapper.dump(loaded)).put == {}
+    loaded.d["y"] = 2
+    assert mapper.diff({b"a": b"1"}, mapper.dump(loaded)).put == {b"d": b"{}", b"d.x": b"1", b"d.y": b"2"}
+    emptied = mapper.load({b"a": b"1", b"d": b"{}"})
+    assert emptied.d == {}, "stored and empty is not absent"
+
+
+UNKNOWN = {
+    b"removed": b"1",
+    b"stats.removed": b"1",
+    b"squad.0.removed": b"1",
+    b"squad.1.removed": b"1",
+    b"pets.a.removed": b"1",
+    b"pets.b.removed": b"1",
+    b"best.removed": b"1",
+}
+
+
+def full() -> Player:
+    """A player with something in every place."""
+    return Player("a", 1, Stats(1), [Stats(1), Stats(2)], {"k": "v"}, {"a": Stats(1), "b": Stats(2)}, {"t"}, Stats(3))
+
+
+def test_unknown_fields_are_visible() -> None:
+    assert MAPPER.extras(MAPPER.dump(full()) | UNKNOWN | {b"~": b"1"}) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        (lambda p: setattr(p, "score", 9), []),
+        (lambda p: setattr(p.stats, "wins", 9), []),
+        (lambda p: p.squad.append(Stats()), []),
+        (lambda p: p.squad.pop(), [b"squad.1.removed"]),
+        (lambda p: p.squad.pop(0), [b"squad.0.removed", b"squad.1.removed"]),
+        (lambda p: p.pets.pop("b"), [b"pets.b.removed"]),
+        (lambda p: setattr(p.pets["a"], "wins", 9), []),
+        (lambda p: setattr(p, "best", None), [b"best.removed"]),
+        (lambda p: setattr(p.best, "wins", 9), []),
+    ],
+)
+def test_an_unknown_field_is_kept_until_what_holds_it_is_gone(change: Any, gone: list[bytes]) -> None:
+    stored = MAPPER.dump(full()) | UNKNOWN
+    value = full()
+    change(value)
+    diff = MAPPER.diff(stored, MAPPER.dump(value))
+    assert sorted(name for name in diff.drop if name in UNKNOWN) == gone
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "gone"),
+    [
+        (("stats",), Stats(9), []),
+        (("stats", "wins"), 9, []),
+        (("squad",), [Stats(1), Stats(9)], [b"squad.1.removed"]),
+        (("squad",), [], [b"squad.0.removed", b"squad.1.removed"]),
+        (("squad", Item(0)), Stats(9), [b"squad.0.removed"]),
+        (("squad", Item(0), "wins"), 9, []),
+        (("pets",), {"a": Stats(1)}, [b"pets.b.removed"]),
+        (("pets", Item("b")), Stats(2), []),
+        (("best",), None, [b"best.removed"]),
+    ],
+)
+def test_an_edit_drops_what_belonged_to_the_replaced(steps: Any, value: Any, gone: list[bytes]) -> None:
+    stored = MAPPER.dump(full()) | UNKNOWN
+    slot = MAPPER.slot(steps)
+    put, drop = MAPPER.edit(slot, stored, slot.dump(value))
+    assert sorted(name for name in drop if name in UNKNOWN) == gone
+    assert all(slot.under(name) for name in [*put, *drop])
+
+
+def test_removing_an_entry_leaves_nothing_of_it() -> None:
+    stored = MAPPER.dump(full()) | UNKNOWN
+    slot = MAPPER.slot(("pets", Item("b")))
+    put, drop = MAPPER.edit(slot, stored, {})
+    assert put == {}
+    assert sorted(drop) == [b"pets.b.losses", b"pets.b.removed", b"pets.b.wins"]
