@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from rapyer_codecs import ConstraintError, LimitExceeded, Mapper, PathError, RapyerError, Slot
-
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk
@@ -108,8 +107,23 @@ class Collection(Generic[T]):
         return b"%b~{%b}%b" % (self.prefix.encode(), key, name.encode())
 
     def pk_from_key(self, key: bytes) -> str:
-        """The primary key text in a Redis key."""
-        return unescape_pk(key[len(self.head) :].decode())
+        """The primary key text in a Redis key. DecodeError for a key that no primary key has."""
+        try:
+            pk = unescape_pk(key[len(self.head) :].decode())
+            if pk and self.key(pk) == key:
+                return pk
+        except (UnicodeDecodeError, LimitExceeded):
+            pass
+        raise DecodeError(
+            model=self.model.name, path="pk", raw=key, target="str", reason="the object's key is not one of this model"
+        )
+
+    def pk_in(self, key: bytes) -> str:
+        """The primary key text in a Redis key, for messages; of a key that is no object's, a ``*``."""
+        try:
+            return self.pk_from_key(key) if key.startswith(self.head) else "*"
+        except DecodeError:
+            return "*"
 
     def pk_text(self, pk: Any) -> str:
         """The text of a primary key given as the Key field's value, or as a generated id."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from rapyer_codecs import Item, RapyerError, Shape, Slot
+from rapyer_codecs.shape import Child
 
 
 def value_shape(slot: Slot) -> Shape:
@@ -89,7 +90,15 @@ def places_of(root: Slot, name: bytes) -> Iterator[Slot]:
         yield place
 
 
-# -- values in the caller's instance --
+# -- values --
+
+
+def value_of(slot: Slot, fields: dict[bytes, bytes]) -> Any:
+    """The value of a place whose own fields are given, all of them, without those of what it lies in."""
+    if slot.sure:
+        return slot.load(fields)
+    alone = Slot(slot.model, slot.shape, slot.steps, slot.name, None, Child(slot.name, slot.shape))
+    return alone.load(fields)
 
 
 def show(slot: Slot, obj: Any, value: Any) -> None:

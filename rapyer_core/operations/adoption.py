@@ -12,7 +12,7 @@ from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_core.collection import Fields, Target
-from rapyer_core.places import comes_and_goes, hide, show, unit_of
+from rapyer_core.places import comes_and_goes, hide, show, unit_of, value_of
 from rapyer_core.states import State, attach, state_of
 
 _NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
@@ -24,7 +24,7 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
         return
     try:
         if fields or not comes_and_goes(slot):
-            show(slot, target.obj, slot.load(fields))
+            show(slot, target.obj, value_of(slot, fields))
         else:
             hide(slot, target.obj)
     except _NO_SUCH_PLACE:

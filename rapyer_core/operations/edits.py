@@ -14,7 +14,7 @@ from rapyer_codecs import Item, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.places import show, way_to
+from rapyer_core.places import show, value_of, way_to
 
 
 class Edit(Protocol):
@@ -49,7 +49,7 @@ class Assign:
 
     def apply(self, root: Any) -> Any:
         """Put the value there."""
-        show(self.slot, root, self.slot.load(self.fields))
+        show(self.slot, root, value_of(self.slot, self.fields))
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,7 +125,7 @@ def applied(target: Target, edit: Edit, root: Any) -> Any:
         _reach(target, edit.slot, root, edit.slot.steps[:-1])
     else:
         held = _reach(target, edit.slot, root, edit.slot.steps)
-        if held is None and isinstance(edit, Call):
+        if held is None and not isinstance(edit, Compute):
             raise MissingValue("it is None: assign a value first", **target.data, path=edit.slot.text)
     if isinstance(edit, Compute):
         return edit.apply(root)
@@ -142,7 +142,7 @@ def applied(target: Target, edit: Edit, root: Any) -> Any:
 
 def _reach(target: Target, slot: Slot, root: Any, steps: Sequence[Any]) -> Any:
     """What the object has at the steps to a place; an error of ours that says where the way ends."""
-    value = root
+    value: Any = root
     for place, step in zip(way_to(slot), steps, strict=False):
         if value is None and place.parent is not None:
             raise MissingValue(

@@ -17,7 +17,7 @@ from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.lists import check_index
 from rapyer_core.operations.place import Options, Place, hset
-from rapyer_core.places import is_entry, is_leaf, is_plain_and_empty, kind_of, value_shape
+from rapyer_core.places import is_entry, is_leaf, is_plain_and_empty, kind_of, value_of, value_shape
 from rapyer_core.requests import Operation
 
 UNSET: Any = object()
@@ -57,14 +57,14 @@ class Entries:
 
     @property
     def touched(self) -> Slot:
-        """The entry, if it is only one."""
-        return self.pairs[0][1] if len(self.pairs) == 1 else self.slot
+        """The entry, if it is only one and nothing else of the dict (an order) changes with it."""
+        return self.pairs[0][1] if len(self.pairs) == 1 and kind_of(self.slot) == "dict" else self.slot
 
     def apply(self, root: Any) -> None:
         """Set them one by one: ``update`` of a Counter would add."""
         held = self.slot.get(root)
         for key, child, fields in self.pairs:
-            held[key] = child.load(fields)
+            held[key] = value_of(child, fields)
 
 
 def put_entry(place: Place, fields: Fields) -> Operation[None]:

@@ -148,13 +148,15 @@ def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> O
     place = Place.of(ctx, obj, path, options, "leaf")
     slot = place.slot
     number = value_shape(slot).type
-    wrong = isinstance(by, bool) or not isinstance(by, _ADDABLE)
-    if wrong or number not in _ADDABLE or (number is int and not isinstance(by, int)):
+    if isinstance(by, bool) or not isinstance(by, _ADDABLE) or number not in _ADDABLE:
         raise _not_addable(place, by)
-    if slot.shape.kind == "leaf" and number is int and place.may_be_blind and -_INT64 < by < _INT64:
-        value = yield from _hincrby(place, int(by))
-        if value is not None:
-            return value
+    if number is int:
+        if not isinstance(by, int):
+            raise _not_addable(place, by)
+        if slot.shape.kind == "leaf" and place.may_be_blind and -_INT64 < by < _INT64:
+            value = yield from _hincrby(place, int(by))
+            if value is not None:
+                return value
     return (yield from _edit_leaf(place, _adder(place, by)))
 
 

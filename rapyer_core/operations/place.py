@@ -17,7 +17,7 @@ from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.commit import Outcome, Unit, blind, commit
 from rapyer_core.operations.edits import Edit, EditObject
-from rapyer_core.places import kind_of, was_renamed
+from rapyer_core.places import kind_of, value_of, was_renamed
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
@@ -122,4 +122,4 @@ def hset(key: bytes, fields: Fields) -> Command:
 
 def copies(slot: Slot, values: Sequence[Any]) -> list[Any]:
     """Values of one's own, equal to those given: neither retries nor the caller's instance share them."""
-    return [slot.load(slot.dump(value)) for value in values]
+    return [value_of(slot, slot.dump(value)) for value in values]

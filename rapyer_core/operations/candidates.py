@@ -1,0 +1,87 @@
+"""Candidates: the keys a search looks at, and the objects under them. Generators; no I/O, no conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rapyer_core.collection import Collection, Context, Target
+from rapyer_core.keys import escape_glob
+from rapyer_core.operations.commit import Seen, refused, whole
+from rapyer_core.operations.query import Query
+from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.requests import Command, Operation, Reply, ServerError
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a search stands. scan: SCAN's cursor, None once it is at its end. met: keys already seen."""
+
+    scan: int | None = 0
+    pending: list[bytes] = field(default_factory=list)
+    met: set[bytes] = field(default_factory=set)
+    listed: bool = False
+
+
+def next_keys(ctx: Context, made: Query[Any], cursor: Cursor) -> Operation[list[bytes]]:
+    """The next keys to look at; none at the end. SCAN may name a key twice; this does not."""
+    collection = made.collection
+    if made.index is not None:
+        if not cursor.listed:
+            low, high = made.range.bounds
+            if made.range.low > made.range.high:
+                return []
+            command: Command = (b"ZRANGE", collection.index_key(made.index), low, high, b"BYSCORE")
+            members = (yield from replies_of(ctx, collection, [command]))[0]
+            cursor.pending = [target.key for target in targets_of(collection, members)]
+            cursor.listed = True
+        keys, cursor.pending = cursor.pending[:CHUNK], cursor.pending[CHUNK:]
+        return keys
+    while cursor.scan is not None:
+        pattern = escape_glob(collection.head) + b"*"
+        scan: Command = (b"SCAN", cursor.scan, b"MATCH", pattern, b"COUNT", CHUNK)
+        reply = (yield from replies_of(ctx, collection, [scan]))[0]
+        position = int(reply[0])
+        cursor.scan = position or None
+        keys = [key for key in dict.fromkeys(reply[1]) if key not in cursor.met]
+        cursor.met.update(keys)
+        if keys:
+            return keys
+    return []
+
+
+def replies_of(ctx: Context, collection: Collection[Any], commands: Sequence[Command]) -> Operation[list[Reply]]:
+    """The replies to commands that only read. WrongKeyType and NotApplied name the key."""
+    replies = yield from read(ctx, commands, model=collection.model.name)
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, ServerError):
+            key = command[1] if isinstance(command[1], bytes) else b""
+            raise refused(Target(collection, collection.pk_in(key), key), reply)
+    return replies
+
+
+def targets_of(collection: Collection[Any], members: Iterable[bytes]) -> list[Target]:
+    """The objects that the members of an index stand for."""
+    pks = [member.decode(errors="replace") for member in members]
+    return [Target(collection, pk, collection.key(pk)) for pk in pks]
+
+
+def seen_at(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) -> Operation[list[tuple[str, Seen]]]:
+    """What is stored of the objects under the keys: primary key and fields of those that are there.
+
+    DecodeError for an object under a key that no primary key has.
+    """
+    found: list[tuple[str, Seen]] = []
+    for part in chunks(keys):
+        replies = yield from replies_of(ctx, collection, [(b"HGETALL", key) for key in part])
+        for key, reply in zip(part, replies, strict=True):
+            seen = whole(reply)
+            if seen.exists:
+                found.append((collection.pk_from_key(key), seen))
+    return found
+
+
+def load(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) -> Operation[list[Any]]:
+    """The objects under the keys, in order, without those that are not there. DecodeError."""
+    return [collection.load(seen.fields, pk) for pk, seen in (yield from seen_at(ctx, collection, keys))]
