@@ -18,7 +18,7 @@ import linecache
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .codec import plain_type
 from .names import index
@@ -161,7 +161,7 @@ class _Source:
             self.constants[name] = value
         return name
 
-    def type(self, cls: type) -> str:
+    def class_name(self, cls: type) -> str:
         """A name for a class."""
         return (
             cls.__name__ if vars(builtins).get(cls.__name__) is cls else self.constant(cls, _identifier(cls.__name__))
@@ -242,7 +242,7 @@ class _Source:
         return f"getattr({value}, {self.constant(name, 'field')})"
 
     def check(self, value: str, cls: type) -> None:
-        known = self.type(cls)
+        known = self.class_name(cls)
         with self.block(f"if type({value}) is not {known}:"):
             self.line(f"check({value}, {known})")
 
@@ -258,7 +258,7 @@ class _Source:
             self.waiting.append((name.code, self.encode(shape, value)))
         elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
             self.write_optional_leaf(shape.inner, value, name)
-        elif isinstance(shape, RecordShape) and _is_plain(shape):
+        elif _is_plain(shape):
             self.write_nested(shape, value, name)
         else:
             self.flush()
@@ -287,7 +287,7 @@ class _Source:
         if isinstance(shape, Leaf):
             self.check_leaf(shape, value)
             self.line(f"out[{name.code}] = {self.encode(shape, value)}")
-        elif isinstance(shape, RecordShape) and _is_plain(shape):
+        elif _is_plain(shape):
             self.write_elsewhere(shape, value, name)
         elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
             self.write_optional_leaf(shape.inner, value, name)
@@ -322,7 +322,7 @@ class _Source:
             self.write_parts(shape, value, name)
             return
         self.flush()
-        with self.block(f"if type({value}) is {self.type(shape.cls)}:"):
+        with self.block(f"if type({value}) is {self.class_name(shape.cls)}:"):
             self.write_parts(shape, value, name)
             self.flush()
         with self.block("else:"):
@@ -330,14 +330,14 @@ class _Source:
 
     def write_elsewhere(self, shape: RecordShape, value: str, name: _Name) -> None:
         """A record in a place that comes and goes: by a function."""
-        with self.block(f"if type({value}) is {self.type(shape.cls)}:"):
+        with self.block(f"if type({value}) is {self.class_name(shape.cls)}:"):
             self.line(f"write_{self.function(shape)}({value}, {name.code}, out)")
         with self.block("else:"):
             self.line(f"{self.constant(shape.write, 'write')}({value}, {name.code}, out)")
 
     def write_optional_leaf(self, inner: Leaf, value: str, name: _Name) -> None:
         if inner.inline is not None:
-            known = self.type(inner.inline.type)
+            known = self.class_name(inner.inline.type)
             with self.block(f"if {value} is not None and type({value}) is not {known}:"):
                 self.line(f"check({value}, {known})")
         text = self.encode(inner, value)
@@ -345,10 +345,10 @@ class _Source:
             text = f"text if (text := {text})[:1] != b'~' else b'~:' + text"
         self.waiting.append((name.code, f"b'~' if {value} is None else {text}"))
 
-    def write_optional_record(self, inner: Any, value: str, name: _Name) -> None:
+    def write_optional_record(self, inner: RecordShape, value: str, name: _Name) -> None:
         with self.block(f"if {value} is None:"):
             self.line(f"out[{name.code}] = b'~'")
-        with self.block(f"elif type({value}) is {self.type(inner.cls)}:"):
+        with self.block(f"elif type({value}) is {self.class_name(inner.cls)}:"):
             self.line(f"out[{name.code}] = b'{{}}'")
             self.line(f"write_{self.function(inner)}({value}, {name.code}, out)")
         with self.block("else:"):
@@ -429,19 +429,19 @@ class _Source:
             items = ", ".join(f"{name!r}: {value}" for name, value in values.items())
             return f"{self.constant(plan.make, 'make')}({{{items}}})"
         arguments = ", ".join(f"{f.init}={values[f.name]}" for f in plan.fields)
-        return f"{self.type(shape.cls)}({arguments})"
+        return f"{self.class_name(shape.cls)}({arguments})"
 
     def read_part(self, part: Part, name: _Name, top: bool) -> str:
         place = name.below(part.segment)
         value = self.variable(_identifier(part.name))
         shape = part.shape
         if not top:
-            if not isinstance(shape, RecordShape) or not _is_plain(shape):
+            if not _is_plain(shape):
                 return self.read(shape, value, place)
             self.refuse_subclass(place)
             return self.read_parts(shape, place, False)
         known = self.constant(part, "part")
-        if isinstance(shape, RecordShape) and _is_plain(shape):
+        if _is_plain(shape):
             with self.block("try:"):
                 self.refuse_subclass(place)
                 self.line(f"{value} = {self.read_parts(shape, place, False)}")
@@ -582,7 +582,7 @@ class _Block:
 # -----------------------------------------------------------------------
 
 
-def _is_plain(shape: Shape | None) -> bool:
+def _is_plain(shape: Shape | None) -> TypeGuard[RecordShape]:
     """A record whose fields can be written out."""
     return isinstance(shape, RecordShape) and not shape.plan.subscript and not shape.hollow
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
 from .codec import Codec, plain_type
 from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
@@ -283,7 +283,7 @@ class Leaf(Shape):
     def encode(self, value: Any, name: bytes = b"") -> bytes:
         """The text of a value. EncodeError if it is not one of the type."""
         try:
-            raw: Any = self.codec.encode(value)
+            raw: bytes | None = cast("bytes", self.codec.encode(value))
         except RapyerError as error:
             error.field = error.field or name
             raise

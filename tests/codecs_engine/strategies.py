@@ -10,14 +10,13 @@ from dataclasses import make_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Optional
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from hypothesis import strategies as st
 
-from rapyer_codecs import Packed
-
 from . import classes as c
+from .type_table import optional, packed
 
 
 class Typed(NamedTuple):
@@ -89,11 +88,12 @@ def _containers(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
 
 
 def _around(typed: Typed) -> list[Typed]:
-    hint, values, hashable = typed
+    hint: Any = typed.hint
+    values, hashable = typed.values, typed.hashable
     items = _several(values)
     found = [
         Typed(list[hint], items, hashable=False),
-        Typed(Optional[hint], st.none() | values, hashable),
+        Typed(optional[hint], st.none() | values, hashable),
         Typed(tuple[hint, ...], items.map(tuple), hashable),
         Typed(tuple[hint, int], st.tuples(values, INTS), hashable),
         Typed(collections.deque[hint], items.map(lambda i: collections.deque(i, 4)), hashable=False),
@@ -104,7 +104,7 @@ def _around(typed: Typed) -> list[Typed]:
             st.dictionaries(TEXT, values, max_size=3).map(collections.OrderedDict),
             hashable=False,
         ),
-        Typed(Packed[hint], values, hashable),
+        Typed(packed[hint], values, hashable),
     ]
     if hint not in (str, Any) and typed not in OTHERS:
         found.append(Typed(hint | str, values.filter(lambda value: type(value) is not str) | TEXT, hashable))
@@ -124,9 +124,11 @@ TYPED = st.recursive(st.sampled_from(LEAVES + OTHERS), _containers, max_leaves=3
 def classes_with_values(draw: st.DrawFn, count: int = 1) -> tuple[type[Any], list[Any]]:
     """A dataclass of up to four fields, the last in a nested dataclass perhaps, and instances of it."""
     fields = draw(st.lists(TYPED, min_size=1, max_size=4))
-    options = draw(st.sampled_from([{}, {"frozen": True}, {"slots": True}, {"kw_only": True}]))
+    option = draw(st.sampled_from(["eq", "frozen", "slots", "kw_only"]))
     named = [(f"f_{letter}", typed.hint) for letter, typed in zip(string.ascii_lowercase, fields, strict=False)]
-    cls: type[Any] = make_dataclass("Generated", named, **options)
+    cls: type[Any] = dataclasses.dataclass(**{option: True})(
+        type("Generated", (), {"__annotations__": dict(named), "__module__": __name__})
+    )
     made = [
         cls(**{name: draw(typed.values) for (name, _), typed in zip(named, fields, strict=True)}) for _ in range(count)
     ]
@@ -134,8 +136,3 @@ def classes_with_values(draw: st.DrawFn, count: int = 1) -> tuple[type[Any], lis
         outer: type[Any] = make_dataclass("Outer", [("number", int), ("inner", cls)])
         return outer, [outer(draw(INTS), value) for value in made]
     return cls, made
-
-
-def changed(value: Any, **fields: Any) -> Any:
-    """A copy of a dataclass instance with other field values."""
-    return dataclasses.replace(value, **fields)

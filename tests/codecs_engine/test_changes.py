@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rapyer_codecs import Item, default_registry
+from rapyer_codecs import Item, Mapper, default_registry
 
 from .classes import Animal, Lion
 
@@ -151,7 +151,7 @@ def test_a_field_added_to_the_class_later_is_left_alone_as_long_as_it_has_its_de
 
 def test_a_default_that_holds_entries_is_written_whole_when_it_changes() -> None:
     cls = make_dataclass("Late", [("a", int, 0), ("d", dict[str, int], field(default_factory=lambda: {"x": 1}))])
-    mapper = default_registry.mapper(cls)
+    mapper: Mapper[Any] = default_registry.mapper(cls)
     loaded = mapper.load({b"a": b"1"})
     assert mapper.diff({b"a": b"1"}, mapper.dump(loaded)).put == {}
     loaded.d["y"] = 2

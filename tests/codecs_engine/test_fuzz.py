@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rapyer_codecs import DecodeError, LimitExceeded, Limits, Packed, Registry, default_registry
+from rapyer_codecs import DecodeError, LimitExceeded, Limits, Mapper, Packed, Registry, default_registry
 from rapyer_codecs.types import register_all
 
 from .test_types import holder, stored
 from .type_table import TABLE, Row
+from .type_table import packed as packed_hint
 
 FUZZ = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 EXAMPLES = [(row, stored(fields)) for row in TABLE for _, fields in row.examples]
@@ -68,8 +69,8 @@ HOSTILE = [
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.title)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 def test_hostile_text_in_every_field(row: Row, packed: bool) -> None:
-    hint = Packed[row.hint] if packed else row.hint
-    mapper = default_registry.mapper(holder(hint))
+    hint = packed_hint[row.hint] if packed else row.hint
+    mapper: Mapper[Any] = default_registry.mapper(holder(hint))
     base = stored(row.examples[-1][1])
     started = time.monotonic()
     for name in base:
@@ -100,7 +101,7 @@ def assert_total(mapper: Any, fields: dict[bytes, bytes]) -> None:
 
 def test_deep_nesting_is_a_limit_and_no_recursion_error() -> None:
     cls = holder(Any)
-    mapper = default_registry.mapper(cls)
+    mapper: Mapper[Any] = default_registry.mapper(cls)
     fields = {b"x": b"~list:1", **{b"x" + b".0" * n: b"~list:1" for n in range(1, 200)}}
     with pytest.raises(DecodeError) as caught:
         mapper.load(fields)
@@ -113,7 +114,7 @@ def test_deep_nesting_is_a_limit_and_no_recursion_error() -> None:
 
 
 def test_a_length_allocates_nothing() -> None:
-    mapper = default_registry.mapper(holder(list[int]))
+    mapper: Mapper[Any] = default_registry.mapper(holder(list[int]))
     with pytest.raises(LimitExceeded):
         mapper.load({b"x": b"999999999"})
     with pytest.raises(DecodeError):

@@ -13,17 +13,17 @@ import numpy.typing as npt
 import pydantic
 import pytest
 
-from rapyer_codecs import DecodeError, EncodeError, Packed, default_registry
+from rapyer_codecs import DecodeError, EncodeError, Mapper, default_registry
 from rapyer_codecs.testing import check_codec
 
 from .test_types import holder, stored
-from .type_table import PACKS, Row
+from .type_table import PACKS, Row, packed
 
 
 @pytest.mark.parametrize("row", PACKS, ids=lambda row: row.title)
 def test_stored_form_is_literally_this(row: Row) -> None:
     cls = holder(row.hint)
-    mapper = default_registry.mapper(cls)
+    mapper: Mapper[Any] = default_registry.mapper(cls)
     for value, fields in row.examples:
         assert mapper.dump(cls(value)) == stored(fields)
         assert repr(mapper.load(stored(fields)).x) == repr(value)
@@ -58,8 +58,8 @@ FIELDS = {b"x.name": b"a", b"x.scores": b"1", b"x.scores.0": b"5", b"x.nick": b"
 
 @pytest.mark.parametrize("cls", [Model, Struct])
 def test_models_and_structs_are_records(cls: Any) -> None:
-    outer = make_dataclass("Holder", [("x", cls), ("all", list[cls]), ("packed", Packed[cls])])
-    mapper = default_registry.mapper(outer)
+    outer = make_dataclass("Holder", [("x", cls), ("all", list[cls]), ("packed", packed[cls])])
+    mapper: Mapper[Any] = default_registry.mapper(outer)
     one = cls(name="a", scores=[5])
     value = outer(one, [one], one)
     fields = mapper.dump(value)
@@ -73,7 +73,7 @@ def test_models_and_structs_are_records(cls: Any) -> None:
 
 @pytest.mark.parametrize("cls", [Model, Struct])
 def test_models_and_structs_stand_alone(cls: Any) -> None:
-    mapper = default_registry.mapper(cls)
+    mapper: Mapper[Any] = default_registry.mapper(cls)
     value = cls(name="a", scores=[1, 2], nick="n")
     assert mapper.load(mapper.dump(value)) == value
     assert mapper.diff(mapper.dump(value), mapper.dump(cls(name="b", scores=[1, 2], nick="n"))).put == {b"name": b"b"}
@@ -81,7 +81,7 @@ def test_models_and_structs_stand_alone(cls: Any) -> None:
 
 def test_subclasses_of_models_have_tags() -> None:
     outer = make_dataclass("Holder", [("x", Model)])
-    mapper = default_registry.mapper(outer)
+    mapper: Mapper[Any] = default_registry.mapper(outer)
     value = outer(Super(name="a", power=5))
     fields = mapper.dump(value)
     assert fields[b"x"] == b"~Super:{}"
@@ -89,7 +89,7 @@ def test_subclasses_of_models_have_tags() -> None:
 
 
 def test_a_frozen_struct() -> None:
-    mapper = default_registry.mapper(Frozen)
+    mapper: Mapper[Any] = default_registry.mapper(Frozen)
     assert mapper.load(mapper.dump(Frozen(size=5))) == Frozen(size=5)
     with pytest.raises(DecodeError, match="the class refused the stored values"):
         mapper.load({b"size": b"101"})
@@ -110,8 +110,8 @@ ARRAYS = [
 @pytest.mark.parametrize(("array", "text"), ARRAYS, ids=lambda value: str(getattr(value, "dtype", "")))
 @pytest.mark.parametrize("hint", [np.ndarray, npt.NDArray[Any]], ids=["bare", "typed"])
 def test_arrays(array: npt.NDArray[Any], text: bytes, hint: Any) -> None:
-    outer = make_dataclass("Holder", [("x", hint), ("y", list[hint]), ("z", Packed[hint])], eq=False)
-    mapper = default_registry.mapper(outer)
+    outer = make_dataclass("Holder", [("x", hint), ("y", list[hint]), ("z", packed[hint])], eq=False)
+    mapper: Mapper[Any] = default_registry.mapper(outer)
     fields = mapper.dump(outer(array, [array], array))
     assert fields[b"x"] == text
     loaded = mapper.load(fields)

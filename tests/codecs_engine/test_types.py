@@ -9,13 +9,13 @@ import math
 import typing
 from collections.abc import Iterator
 from dataclasses import make_dataclass
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
-from rapyer_codecs import Item, Packed, Registry, default_registry
+from rapyer_codecs import Item, Mapper, Registry, default_registry
 
-from .type_table import TABLE, Row
+from .type_table import TABLE, Row, optional, packed
 
 CASES = [
     pytest.param(row, value, fields, id=f"{row.title}-{number}")
@@ -74,8 +74,8 @@ def test_stored_form_is_literally_this(row: Row, value: Any, fields: dict[str, s
 
 def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     """The value in every kind of place."""
-    yield "Optional", Optional[hint], value
-    yield "Optional, None", Optional[hint], None
+    yield "Optional", optional[hint], value
+    yield "Optional, None", optional[hint], None
     yield "list", list[hint], [value, value]
     yield "tuple", tuple[hint, int], (value, 1)
     yield "tuple...", tuple[hint, ...], (value,)
@@ -83,15 +83,15 @@ def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "dict", dict[str, hint], {"a.b": value, "": value}
     yield "OrderedDict", collections.OrderedDict[str, hint], collections.OrderedDict(b=value, a=value)
     yield "defaultdict", collections.defaultdict[str, hint], collections.defaultdict(None, {"k": value})
-    yield "list of Optional", list[hint | None], [None, value]
+    yield "list of Optional", list[optional[hint]], [None, value]
     yield "dict of lists", dict[str, list[hint]], {"a": [value], "b": []}
-    yield "Packed", Packed[hint], value
-    yield "Packed list", Packed[list[hint | None]], [value, None]
+    yield "Packed", packed[hint], value
+    yield "Packed list", packed[list[optional[hint]]], [value, None]
     if is_hashable(value):
         yield "dict key", dict[hint, int], {value: 1}
         yield "set member", set[hint], {value}
         yield "frozenset member", frozenset[hint], frozenset({value})
-        yield "Packed dict key", Packed[dict[hint, int]], {value: 1}
+        yield "Packed dict key", packed[dict[hint, int]], {value: 1}
 
 
 def is_hashable(value: Any) -> bool:
@@ -126,7 +126,7 @@ def test_annotations_may_be_strings(row: Row, value: Any, fields: dict[str, str 
     cls = make_dataclass("Holder", [("x", "Optional[Hint]")], eq=False)
     registry = default_registry.child()
     registry.names(cls, {"Hint": row.hint, "Optional": typing.Optional})
-    mapper = registry.mapper(cls)
+    mapper: Mapper[Any] = registry.mapper(cls)
     assert same(mapper.load(mapper.dump(cls(value))).x, value)
 
 
@@ -138,5 +138,6 @@ def test_one_place_alone_is_stored_as_in_the_whole(row: Row, value: Any, fields:
     assert slot.dump(value) == stored(fields)
     assert slot.present(stored(fields))
     assert same(slot.load(stored(fields)), value)
-    keyed = default_registry.mapper(holder(dict[str, row.hint])).slot(("x", Item("k.")))
+    hint: Any = row.hint
+    keyed = default_registry.mapper(holder(dict[str, hint])).slot(("x", Item("k.")))
     assert same(keyed.load({b"x": b"{}", **keyed.dump(value)}), value)

@@ -14,7 +14,7 @@ HEAD = """\
 
 Every type here comes back exactly as it was stored: the same value of the same type, in every container, as Optional,
 as a dict key or set member where it is hashable, and under `from __future__ import annotations`. This page is made from
-the table that the tests run (`tests/codecs_engine/type_table.py`). The grammar behind it is [what is stored](storage.md).
+the table that the tests run (`tests/codecs_engine/type_table.py`). The grammar behind it: [what is stored](storage.md).
 
 The examples are of a field named `x`. Bytes that are no text are shown as in Python.
 

@@ -24,6 +24,11 @@ from rapyer_codecs import Packed
 
 from . import classes as c
 
+packed: Any = Packed
+"""`packed[hint]` of a hint that type checkers do not know."""
+optional: Any = Optional
+"""`optional[hint]`, of None too."""
+
 BERLIN = ZoneInfo("Europe/Berlin")
 CEST = timezone(timedelta(hours=2))
 
@@ -334,7 +339,7 @@ MAPPINGS = [
 
 UNIONS = [
     leaf(GROUP_UNIONS, "None", None, (None, "~")),
-    leaf(GROUP_UNIONS, "Optional", Optional[str], (None, "~"), ("", ""), ("null", "null"), ("~", "~:~")),
+    leaf(GROUP_UNIONS, "Optional", optional[str], (None, "~"), ("", ""), ("null", "null"), ("~", "~:~")),
     leaf(GROUP_UNIONS, "union of scalars", int | str, (1, "1"), ("1", "~str:1")),
     leaf(
         GROUP_UNIONS,
@@ -364,14 +369,14 @@ UNIONS = [
     row(
         GROUP_UNIONS,
         "Optional class",
-        Optional[c.Stats],
+        optional[c.Stats],
         (None, {"x": "~"}),
         (c.Stats(1), {"x": "{}", "x.wins": "1", "x.losses": "0"}),
     ),
     row(
         GROUP_UNIONS,
         "Optional container",
-        Optional[dict[str, int | None]],
+        optional[dict[str, int | None]],
         ({"a": None}, {"x": "{}", "x.a": "~"}),
         ({}, {"x": "{}"}),
         (None, {"x": "~"}),
@@ -407,7 +412,7 @@ CLASSES = [
     row(
         GROUP_CLASSES,
         "Optional base",
-        Optional[c.Animal],
+        optional[c.Animal],
         (c.Lion("a"), {"x": "~:~Lion:{}", "x.name": "a", "x.mane": "true"}),
     ),
     row(
@@ -494,7 +499,7 @@ TYPING = [
     leaf(
         GROUP_TYPING,
         "Packed Any",
-        Packed[Any],
+        packed[Any],
         ([1, 2.5, "a", None, {"k": True}], '[1,2.5,"a",null,{"k":true}]'),
         ((1, b"\xff"), '{"~tuple":[1,{"~bytes":"\\udcff"}]}'),
     ),

@@ -35,7 +35,8 @@ def _array(hint: Any, registry: Registry) -> Shape:
         if value.dtype.kind not in _KINDS or value.dtype.fields is not None:
             raise EncodeError("an array of objects or structures", target="ndarray")
         shape = ",".join(map(str, value.shape))
-        return f"{value.dtype.str} {shape}\n".encode() + value.tobytes()
+        header = f"{value.dtype.str} {shape}\n".encode()
+        return header + bytes(value.tobytes())
 
     def decode(raw: bytes) -> Any:
         match = _HEADER.match(raw)
