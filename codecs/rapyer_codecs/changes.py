@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .names import is_own, join
-from .shape import Shape
+from .shape import Leaf, Shape
 from .slot import Slot
 from .stored import Stored
 from .types.records import RecordShape
@@ -70,8 +70,8 @@ def edit(root: RecordShape, slot: Slot, current: Stores, after: Stores) -> tuple
     put = {name: text for name, text in after.items() if current.get(name) != text}
     strays: list[tuple[bytes, list[_Place]]] = []
     drop: list[bytes] = []
-    for name in current:
-        if name in after or is_own(name) or not _belongs(slot, name):
+    for name in _names_of(slot, current):
+        if name in after or is_own(name):
             continue
         places, known = _trail(root, name, current)
         if known:
@@ -90,9 +90,12 @@ def unknown(root: RecordShape, fields: Stores) -> list[bytes]:
     return [name for name in fields if not is_own(name) and not _trail(root, name, fields)[1]]
 
 
-def _belongs(slot: Slot, name: bytes) -> bool:
-    """Whether a stored name is part of a slot, under a former name perhaps."""
-    return slot.under(name) or any(name == old or name.startswith(old + b".") for old in slot.former)
+def _names_of(slot: Slot, fields: Stores) -> Iterable[bytes]:
+    """The stored names that are part of a slot, under a former name perhaps."""
+    names = (slot.name, *slot.former)
+    if isinstance(slot.shape, Leaf):
+        return [name for name in names if name in fields]
+    return [other for name in names for other in _below(name, fields)]
 
 
 def _is_stored_formerly(slot: Slot, fields: Stores) -> bool:
@@ -105,7 +108,7 @@ def _is_stored_formerly(slot: Slot, fields: Stores) -> bool:
 
 
 def _below(name: bytes, fields: Stores) -> list[bytes]:
-    start = name + b"."
+    start = name + b"." if name else b""
     return [other for other in fields if other == name or other.startswith(start)]
 
 

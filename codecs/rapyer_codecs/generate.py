@@ -266,20 +266,15 @@ class _Source:
 
     def flush(self) -> None:
         """Code that stores the texts that wait."""
-        if not self.has_out:
-            self.has_out = True
-            head, tail = "out = {", "}"
-        elif len(self.waiting) > 3:
-            head, tail = "out.update({", "})"
-        else:
+        if self.has_out:
             for name, text in self.waiting:
                 self.line(f"out[{name}] = {text}")
-            self.waiting.clear()
-            return
-        with self.block(head):
-            for name, text in self.waiting:
-                self.line(f"{name}: {text},")
-        self.line(tail)
+        else:
+            with self.block("out = {"):
+                for name, text in self.waiting:
+                    self.line(f"{name}: {text},")
+            self.line("}")
+        self.has_out = True
         self.waiting.clear()
 
     def write(self, shape: Shape, value: str, name: _Name) -> None:
@@ -358,9 +353,9 @@ class _Source:
         self.check(value, list)
         position, item, place = self.variable("i"), self.variable("item"), self.variable("place")
         self.line(f"out[{name.code}] = b'%d' % len({value})")
-        prefix = self.prefix(name)
+        element = self.element(name, position)
         with self.block(f"for {position}, {item} in enumerate({value}):"):
-            self.line(f"{place} = {prefix} + b'%d' % {position}")
+            self.line(f"{place} = {element}")
             self.write(shape.item, item, _Name(place, b""))
 
     def write_dict(self, shape: DictShape, value: str, name: _Name) -> None:
@@ -395,6 +390,12 @@ class _Source:
             self.line(f"out[{place}] = b''")
         with self.block(f"if len(out) - {count} != len({value}):"):
             self.line("raise Uncommon")
+
+    def element(self, name: _Name, position: str) -> str:
+        """The expression of the name of an element."""
+        if name.variable:
+            return f"{self.prefix(name)} + b'%d' % {position}"
+        return f"{name.rest.replace(b'%', b'%%') + b'.%d'!r} % {position}"
 
     def prefix(self, name: _Name) -> str:
         """The name with its dot, worked out once."""
@@ -520,17 +521,17 @@ class _Source:
         self.line(f"{length} = index({raw})")
         with self.block(f"if {length} > {shape.limits.fields}:"):
             self.line("raise Uncommon")
-        prefix = self.prefix(name)
         position, item = self.variable("i"), self.variable("item")
+        element = self.element(name, position)
         if isinstance(shape.item, Leaf):
             raws = self.variable("raws")
-            self.line(f"{raws} = [fields[{prefix} + b'%d' % {position}] for {position} in range({length})]")
+            self.line(f"{raws} = [fields[{element}] for {position} in range({length})]")
             self.line(f"{value} = [{self.decode(shape.item, 'raw')} for raw in {raws}]")
             return
         self.line(f"{value} = []")
         with self.block(f"for {position} in range({length}):"):
             place = self.variable("place")
-            self.line(f"{place} = {prefix} + b'%d' % {position}")
+            self.line(f"{place} = {element}")
             self.read(shape.item, item, _Name(place, b""))
             self.line(f"{value}.append({item})")
 

@@ -28,17 +28,21 @@ BAD: Final[Any] = _Bad()
 class Stored:
     """The stored fields of one object, name -> text."""
 
-    __slots__ = ("_children", "errors", "fields", "get")
+    __slots__ = ("_children", "_scans", "errors", "fields", "get")
 
     def __init__(self, fields: Mapping[bytes, bytes]) -> None:
         self.fields = fields
         self.get = fields.get
         self.errors: list[DecodeError] = []
         self._children: dict[bytes, dict[bytes, None]] | None = None
+        self._scans = 0
 
     def below(self, name: bytes) -> Iterable[bytes]:
         """The segments directly below a name, in stored order."""
         if self._children is None:
+            if name and self._scans < _FEW:
+                self._scans += 1
+                return _segments(self.fields, name + b".")
             self._children = _children_of(self.fields)
         return self._children.get(name, ())
 
@@ -53,6 +57,15 @@ class Stored:
         """Note that the place `name` cannot be read; gives BAD."""
         self.errors.append(error(reason, field=name, target=target, raw=raw))
         return BAD
+
+
+_FEW = 3
+"""Scans of all names that cost less than an index of them."""
+
+
+def _segments(fields: Iterable[bytes], prefix: bytes) -> dict[bytes, None]:
+    start = len(prefix)
+    return dict.fromkeys([name[start:].partition(b".")[0] for name in fields if name.startswith(prefix)])
 
 
 def _children_of(fields: Iterable[bytes]) -> dict[bytes, dict[bytes, None]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ..codec import plain_type
+from ..shape import Inline
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -18,7 +19,6 @@ Moment = TypeVar("Moment", datetime, time)
 
 _SUFFIXED = re.compile(r"([^\[(]*)(?:\[([A-Za-z0-9_+\-]+(?:/[A-Za-z0-9_+\-]+)*)\])?(\(fold=1\))?")
 _DURATION = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]{6}))?")
-_SUFFIX_ENDS = (b"]", b")")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -49,9 +49,6 @@ def _split(raw: bytes) -> tuple[str, ZoneInfo | None, int]:
 
 def encode_datetime(value: Any) -> bytes:
     """`2024-05-01T12:00:00+02:00[Europe/Berlin]`"""
-    if type(value) is datetime and value.tzinfo is UTC and not value.fold:
-        # The same text as below; asking a timezone for its offset takes longer than all the rest.
-        return value.replace(tzinfo=None).isoformat().encode() + b"+00:00"
     if plain_type(value) is not datetime:
         raise TypeError
     return (datetime.isoformat(value) + _suffixes(value)).encode()
@@ -59,16 +56,29 @@ def encode_datetime(value: Any) -> bytes:
 
 def decode_datetime(raw: bytes) -> datetime:
     """Wall time and zone are the value: the offset beside a zone is for readers, and rules of zones change."""
-    if raw[-1:] not in _SUFFIX_ENDS:
-        value = datetime.fromisoformat(raw.decode())
-        if encode_datetime(value) != raw:
-            raise ValueError
-        return value
     iso, zone, fold = _split(raw)
     value = datetime.fromisoformat(iso)
     if value.isoformat() != iso or (zone is not None and value.tzinfo is None):
         raise ValueError
     return value.replace(tzinfo=zone or value.tzinfo, fold=fold)
+
+
+_CANONICAL = re.compile(
+    rb"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.(?!000000)\d{6})?(?:(?!-00:00)[+-]\d\d:\d\d)?"
+)
+_DATETIME = Inline(
+    datetime,
+    "{v}.isoformat().encode() if {v}.tzinfo is {utc} and not {v}.fold else {encode}({v})",
+    "{parse}({raw}.decode()) if {canonical}({raw}) else {decode}({raw})",
+    {
+        "utc": UTC,
+        "encode": encode_datetime,
+        "parse": datetime.fromisoformat,
+        "canonical": _CANONICAL.fullmatch,
+        "decode": decode_datetime,
+    },
+    short=True,
+)
 
 
 def encode_time(value: Any) -> bytes:
@@ -143,7 +153,7 @@ def decode_zone(raw: bytes) -> ZoneInfo:
 
 def register(registry: Registry) -> None:
     """Each for exactly its class: a datetime is a date to Python, and not here."""
-    registry.leaf(datetime, encode_datetime, decode_datetime)
+    registry.leaf(datetime, encode_datetime, decode_datetime, inline=_DATETIME)
     registry.leaf(date, encode_date, decode_date)
     registry.leaf(time, encode_time, decode_time)
     registry.leaf(timedelta, encode_timedelta, decode_timedelta)

@@ -207,7 +207,10 @@ class RecordShape(Shape):
     def present(self, name: bytes, stored: Stored) -> bool:
         if name and name in stored.fields:
             return True
-        return any(segment in self._by_segment for segment in stored.below(name))
+        known = self._by_segment
+        if any(join(name, segment) in stored.fields for segment in known):
+            return True
+        return any(segment in known for segment in stored.below(name))
 
     def read(self, name: bytes, stored: Stored, default: Default = None) -> Any:
         if default is not None and not self.present(name, stored):
