@@ -20,8 +20,15 @@ V = TypeVar("V")
 Worker = threading.Thread
 """Who waits: lock blocks nest within one of them."""
 
-current_worker = threading.current_thread
-sleep = time.sleep
+
+def current_worker() -> Worker:
+    """The running thread."""
+    return threading.current_thread()
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
 
 
 def shielded(work: Callable[[], V]) -> V:
@@ -52,24 +59,38 @@ class Places(Generic[V]):
         return self._values.pop(os.getpid(), None)
 
 
+class _Place:
+    """A place in a queue. come: set when its turn has come."""
+
+    __slots__ = ("come", "owner")
+
+    def __init__(self) -> None:
+        self.come = threading.Event()
+        self.owner = threading.get_ident()
+
+
 class Turns:
-    """Which operations of this process write which keys: one at a time, in the order asked for."""
+    """Which operations of this process write which keys: one at a time, in the order asked for.
+
+    A thread never waits for itself: it would wait for ever, for a function that it is in the middle of, or for one that
+    an interrupt ended between two lines.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._queues: dict[bytes, deque[threading.Event]] = {}
-        """By key: whoever has the turn, then those who wait for it. An event is set when its turn has come."""
+        self._queues: dict[bytes, deque[_Place]] = {}
+        """By key: whoever has the turn, then those who wait for it."""
 
     def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
         end = time.monotonic() + timeout
-        mine: list[tuple[bytes, threading.Event]] = []
+        mine: list[tuple[bytes, _Place]] = []
         try:
             for key in keys:
-                place = threading.Event()
+                place = _Place()
                 mine.append((key, place))
                 self._enter(key, place)
-                if not place.wait(max(0.0, end - time.monotonic())):
+                if not place.come.wait(max(0.0, end - time.monotonic())):
                     raise Conflict(f"other threads of this process wrote the same objects for {timeout} s")
         except BaseException:
             for key, place in mine:
@@ -77,41 +98,54 @@ class Turns:
             raise
 
     def give_back(self, keys: Sequence[bytes]) -> None:
-        """End the turn. In a child that was forked during it there is none to end."""
+        """End the turn of this thread. In a child that was forked during it there is none to end."""
+        me = threading.get_ident()
         for key in keys:
             queue = self._queues.get(key)
-            if queue:
+            if queue and queue[0].owner == me:
                 self._leave(key, queue[0])
 
-    def _enter(self, key: bytes, place: threading.Event) -> None:
+    def _enter(self, key: bytes, place: _Place) -> None:
         with self._guard:
             queue = self._queues.setdefault(key, deque())
-            queue.append(place)
-            queue[0].set()
+            if queue and queue[0].owner == place.owner:
+                queue.popleft()
+                queue.appendleft(place)
+            else:
+                queue.append(place)
+            queue[0].come.set()
 
-    def _leave(self, key: bytes, place: threading.Event) -> None:
+    def _leave(self, key: bytes, place: _Place) -> None:
         with self._guard:
             queue = self._queues.get(key, deque())
             if place in queue:
                 queue.remove(place)
             if queue:
-                queue[0].set()
+                queue[0].come.set()
             else:
                 self._queues.pop(key, None)
 
 
 class Repeating:
-    """A function called again and again in a daemon thread, until stopped. seconds: before each call."""
+    """A function called again and again in a daemon thread, until stopped, or until nobody holds this object.
+
+    seconds: before each call.
+    """
 
     def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
-        self._seconds, self._function = seconds, function
         self._stopped = threading.Event()
-        threading.Thread(target=self._run, name="rapyer-repeating", daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._seconds()):
-            self._function()
+        # The thread must not hold the object itself.
+        arguments = (self._stopped, seconds, function)
+        threading.Thread(target=_repeat, args=arguments, name="rapyer-repeating", daemon=True).start()
 
     def stop(self) -> None:
         """No further calls; one that is under way is not waited for."""
         self._stopped.set()
+
+    def __del__(self) -> None:
+        self._stopped.set()
+
+
+def _repeat(stopped: threading.Event, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+    while not stopped.wait(seconds()):
+        function()
