@@ -24,6 +24,7 @@ __all__ = [
     "is_literal",
     "is_required",
     "is_union",
+    "metadata_of",
     "name_of",
     "origin_of",
     "peel",
@@ -134,6 +135,16 @@ def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
             return type(None), metadata
         else:
             return hint, metadata
+
+
+def metadata_of(hint: Any) -> tuple[Any, ...]:
+    """What the Annotated of a field carries, outermost first; that inside of an Optional included."""
+    peeled, metadata = peel(hint)
+    if is_union(peeled):
+        members = [member for member in typing.get_args(peeled) if member is not type(None)]
+        if len(members) == 1:
+            return metadata + metadata_of(members[0])
+    return metadata
 
 
 def is_required(hint: Any, *, default: bool) -> bool:

@@ -26,8 +26,8 @@ def load_json(raw: bytes, limits: Limits) -> Any:
     """The tree of a text. ValueError unless it is exactly what `dump_json` writes; LimitExceeded if nested
     too deeply.
     """
-    # Two levels of brackets can stand for one of nesting (a tag around a value), and keys hold packed texts.
-    if _depth(raw) > 2 * limits.depth + 2:
+    # One level of a value can have up to four of brackets: tags of a union, of a subclass, of a bound.
+    if _depth(raw) > 4 * limits.depth + 4:
         raise LimitExceeded(f"nested deeper than {limits.depth} levels")
     tree = _decoder.decode(raw.decode())
     if dump_json(tree) != raw:

@@ -119,6 +119,18 @@ class Mapper(Generic[T]):
         loaded: T = value
         return loaded
 
+    def load_good(self, fields: Mapping[bytes, bytes]) -> tuple[dict[str, Any], tuple[DecodeError, ...]]:
+        """The values of the fields that can be read, by name, and the errors of those that cannot."""
+        good: dict[str, Any] = {}
+        bad: list[DecodeError] = []
+        for part in self.shape.parts:
+            stored = Stored(fields)
+            value = part.shape.read(part.place(b"", stored), stored, part.default)
+            if value is not BAD:
+                good[part.name] = value
+            bad += stored.errors
+        return good, tuple(self.root.located(error) for error in bad)
+
     def _all_bad(self, errors: list[DecodeError]) -> DecodeError:
         found = tuple(self.root.located(error) for error in errors)
         first = found[0]

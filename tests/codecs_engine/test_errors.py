@@ -80,6 +80,14 @@ def test_all_bad_fields_are_reported_at_once() -> None:
     assert str(caught.value) == "Player.name: is missing (and 3 more)"
 
 
+def test_the_good_fields_can_be_had_without_the_bad() -> None:
+    good, bad = MAPPER.load_good(
+        {b"name": b"a", b"score": b"x", b"stats.wins": b"5", b"squad": b"1", b"squad.0.wins": b"z"}
+    )
+    assert good == {"name": "a", "stats": Stats(5), "metadata": {}, "best": None, "packed": {}}
+    assert [(error.model, error.path) for error in bad] == [("Player", "score"), ("Player", "squad[0].wins")]
+
+
 @pytest.mark.parametrize(
     ("value", "path"),
     [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import enum
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import pytest
 
@@ -16,7 +17,9 @@ from rapyer_codecs import (
     Codec,
     DecodeError,
     EncodeError,
+    LimitExceeded,
     Mapper,
+    Packed,
     Registry,
     UnsupportedType,
     default_registry,
@@ -386,3 +389,138 @@ def test_generated_code_can_be_seen_in_a_traceback(registry: Registry) -> None:
     mapper.dump(Inner(1))
     filename = f"<rapyer_codecs {Inner.__module__}.{Inner.__qualname__}>"
     assert "b'n':" in "".join(linecache.getlines(filename))
+
+
+def test_packed_values_are_deterministic(registry: Registry) -> None:
+    codec = registry.codec(Packed[dict[str, set[int]]])
+    one = codec.encode({"b": {2, 10, 1}, "a": set()})
+    assert one == codec.encode({"a": set(), "b": {1, 10, 2}}) == b'{"a":[],"b":[1,10,2]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b' {"a":1}',
+        b'{"a": 1}',
+        b'{"b":1,"a":1}',
+        b'{"a":1,"a":1}',
+        b'{"a":01}',
+        b'{"a":1.0}',
+        b'{"a":"1"}',
+        b"{",
+        b'{"\\u0061":1}',
+    ],
+)
+def test_packed_text_is_read_strictly(registry: Registry, text: bytes) -> None:
+    with pytest.raises(DecodeError):
+        registry.codec(Packed[dict[str, int]]).decode(text)
+
+
+def test_a_packed_class_may_grow(registry: Registry) -> None:
+    """A field added later has its default; one that was removed is gone with the next write: it is one value."""
+    codec = registry.codec(Packed[Grown])
+    assert codec.decode(b'{"old":1,"n":2}') == Grown(2)
+    assert codec.encode(codec.decode(b'{"n":2,"old":1}')) == b'{"n":2,"added":"x"}'
+    assert codec.decode(b'{"points":5}') == Grown(5), "a former name"
+
+
+@dataclass
+class Grown:
+    n: Annotated[int, Alias("points")]
+    added: str = "x"
+
+
+@dataclass
+class Event:
+    kind: str
+    calls: ClassVar[list[str]] = []
+    seen: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.calls.append(self.kind)
+        self.seen += 1
+
+
+def test_post_init_runs_and_the_stored_values_stand(registry: Registry) -> None:
+    event = Event("a")
+    event.seen = 7
+    mapper = registry.mapper(Event)
+    Event.calls.clear()
+    assert mapper.load(mapper.dump(event)).seen == 7
+    assert Event.calls == ["a"]
+
+
+def test_a_class_that_refuses_is_a_decode_error(registry: Registry) -> None:
+    @dataclass
+    class Picky:
+        n: int
+
+        def __post_init__(self) -> None:
+            if self.n < 0:
+                raise ValueError(f"negative: {self.n}")
+
+    with pytest.raises(DecodeError, match="the class refused the stored values") as caught:
+        registry.mapper(Picky).load({b"n": b"-5"})
+    assert "-5" not in str(caught.value)
+
+
+def test_ints_are_exact_whatever_the_interpreter_allows(registry: Registry) -> None:
+    codec = registry.codec(int)
+    before = sys.get_int_max_str_digits()
+    big = 10**50_000 + 7
+    try:
+        for limit in (640, 4300, 0):
+            sys.set_int_max_str_digits(limit)
+            assert codec.decode(codec.encode(big)) == big
+            assert codec.decode(codec.encode(-big)) == -big
+            with pytest.raises(LimitExceeded):
+                codec.encode(10**200_000)
+            cls = make_dataclass("Holder", [("x", int)])
+            mapper: Mapper[Any] = registry.mapper(cls)
+            assert mapper.load(mapper.dump(cls(big))).x == big
+            with pytest.raises(LimitExceeded):
+                mapper.dump(cls(10**200_000))
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def test_generated_code_is_written_for_the_common_case() -> None:
+    """Of every kind of field that has code of its own, without a fallback to the shapes."""
+    value = Everything(
+        "a", 1, 1.5, True, b"b", Inner(2), [1], [Inner(3)], {"k": 4}, {"k": Inner(5)}, {6}, None, Inner(7)
+    )
+    compiled = default_registry.mapper(Everything)._compiled
+    fields = compiled.dump(value)
+    assert fields == default_registry.mapper(Everything)._dump(value)
+    assert compiled.load(fields) == value
+
+
+@dataclass
+class Everything:
+    text: str
+    number: int
+    real: float
+    flag: bool
+    raw: bytes
+    inner: Inner
+    numbers: list[int]
+    inners: list[Inner]
+    named: dict[str, int]
+    named_inners: dict[str, Inner]
+    members: set[int]
+    maybe: str | None
+    maybe_inner: Inner | None
+
+
+def test_a_bound_and_a_constrained_type_variable(registry: Registry) -> None:
+    cls = make_dataclass("Holder", [("x", Bounded), ("y", Bounded[int])])
+    fields = registry.mapper(cls).dump(cls(Bounded(1.5), Bounded(1)))
+    assert fields == {b"x.item": b"1.5", b"y.item": b"1"}
+
+
+B = TypeVar("B", bound=float)
+
+
+@dataclass
+class Bounded(Generic[B]):
+    item: B

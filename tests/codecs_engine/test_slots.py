@@ -49,7 +49,7 @@ def test_the_fields_of_a_class() -> None:
         ("first", "second"),
         False,
     )
-    assert (second.name, second.metadata, second.has_default) == ("size", ("outer",), True)
+    assert (second.name, second.metadata, second.has_default) == ("size", ("outer", "inner"), True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_class
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
-from ..hints import name_of, origin_of, peel
+from ..hints import metadata_of, name_of, origin_of
 from ..markers import Alias
 from ..names import escape, join, unescape
 from ..paths import Item, Step
@@ -82,7 +82,7 @@ class RecordShape(Shape):
             if error.path is None:
                 raise self._unsupported(field, error.reason, error.target) from None
             raise
-        _, metadata = peel(field.hint)
+        metadata = metadata_of(field.hint)
         former = tuple(escape(extra.name.encode()) for extra in metadata if isinstance(extra, Alias))
         return Part(escape(field.name.encode()), shape, metadata, field.default, former, field.required, field.name)
 
