@@ -6,7 +6,7 @@ Questions to the engine and plain Python objects only; no commands, no keys.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from rapyer_codecs import Item, RapyerError, Shape, Slot
@@ -36,6 +36,25 @@ def is_leaf(slot: Slot) -> bool:
 def was_renamed(slot: Slot) -> bool:
     """Whether older data may hold the place, or what it lies in, under another name."""
     return any(place.former for place in way_to(slot))
+
+
+def stored_names(slot: Slot) -> list[bytes]:
+    """Where data of any age may hold the place: its own name first, then former ones."""
+    found = [b""]
+    for place in way_to(slot):
+        segments = [name.rpartition(b".")[2] for name in (place.name, *place.former)]
+        found = [holder + b"." + segment if holder else segment for holder in found for segment in segments]
+    return found
+
+
+def is_below(name: bytes, places: Iterable[bytes]) -> bool:
+    """Whether a stored name is one of these or lies below one."""
+    return any(name == place or name.startswith(place + b".") for place in places)
+
+
+def is_stored_formerly(slot: Slot, fields: Iterable[bytes]) -> bool:
+    """Whether some of the place is stored under a former name of its own."""
+    return bool(slot.former) and any(is_below(name, slot.former) for name in fields)
 
 
 def is_plain_and_empty(slot: Slot, kind: str) -> bool:
@@ -74,8 +93,9 @@ def way_to(slot: Slot) -> list[Slot]:
 
 
 def unit_of(slot: Slot) -> Slot:
-    """The outermost list, entry or alternative around the place: what makes sense of it only as a whole."""
-    whole = (place for place in way_to(slot) if place.shape.lists_elements or comes_and_goes(place))
+    """The outermost list, entry, alternative or renamed field around the place: it makes sense only as a whole."""
+    way = way_to(slot)
+    whole = (place for place in way if place.former or place.shape.lists_elements or comes_and_goes(place))
     return next(whole, slot)
 
 
@@ -111,7 +131,7 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     """
     holders = [obj]
     for step in slot.steps[:-1]:
-        holders.append(_go(holders[-1], step))
+        holders.append(stepped(holders[-1], step))
     last = slot.steps[-1]
     held = _held(holders[-1], last)
     if _is_live(held) and isinstance(held, list | dict | set):
@@ -162,12 +182,13 @@ def _changed(holder: Any, step: Any, value: Any) -> Any:
 
 def _held(holder: Any, step: Any) -> Any:
     try:
-        return _go(holder, step)
+        return stepped(holder, step)
     except LookupError:
         return None
 
 
-def _go(value: Any, step: Any) -> Any:
+def stepped(value: Any, step: Any) -> Any:
+    """What a value has at one step; Python's own errors if it is not there."""
     return value[step.key] if isinstance(step, Item) else getattr(value, step)
 
 

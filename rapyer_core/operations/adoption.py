@@ -12,7 +12,7 @@ from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_core.collection import Fields, Target
-from rapyer_core.places import comes_and_goes, hide, show, unit_of, value_of
+from rapyer_core.places import comes_and_goes, hide, is_below, show, stored_names, unit_of, value_of
 from rapyer_core.states import State, attach, state_of
 
 _NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
@@ -79,5 +79,6 @@ def remember(target: Target, slot: Slot, fields: Fields) -> None:
     """Note what is stored at the place now, for the next save."""
     stored = state_of(target.obj).stored
     if stored is not None:
-        kept = {name: value for name, value in stored.items() if not slot.under(name)}
+        names = stored_names(slot)
+        kept = {name: value for name, value in stored.items() if not is_below(name, names)}
         attach(target.obj, State(target.pk, {**kept, **fields}))

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rapyer_codecs import Item, Slot
+from rapyer_codecs import Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.places import show, value_of, way_to
+from rapyer_core.places import is_stored_formerly, show, stepped, value_of, way_to
 
 
 class Edit(Protocol):
@@ -149,7 +149,7 @@ def _reach(target: Target, slot: Slot, root: Any, steps: Sequence[Any]) -> Any:
                 "it is None: assign a value first; nothing was written", **target.data, path=place.parent.text
             )
         try:
-            value = value[step.key] if isinstance(step, Item) else getattr(value, step)
+            value = stepped(value, step)
         except (LookupError, AttributeError):
             raise MissingEntry(
                 "is not there in the stored object; nothing was written", **target.data, path=place.text
@@ -175,13 +175,16 @@ def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj
 
 
 def _stored_part(slot: Slot, current: Fields) -> Slot:
-    """The place, or the outermost container around it that was never stored (a field added to the class later)."""
-    found, place = slot, slot.parent
-    while place is not None and place.steps:
-        if place.shape.kind != "record" and not place.present(current):
-            found = place
-        place = place.parent
-    return found
+    """The place, or the outermost one around it that has to be written whole.
+
+    That is a container that was never stored (a field added to the class later), and a field that is still stored
+    under a former name.
+    """
+    for place in way_to(slot)[:-1]:
+        never = place.shape.kind != "record" and not place.present(current)
+        if never or is_stored_formerly(place, current):
+            return place
+    return slot
 
 
 def outermost(slots: Sequence[Slot]) -> list[Slot]:
