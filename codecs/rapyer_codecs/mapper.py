@@ -70,8 +70,7 @@ class Mapper(Generic[T]):
     def _compiled(self) -> Compiled:
         return compile_class(self.shape)
 
-    # -- whole objects
-    # -----------------------------------------------------------------------------------------
+    # -- whole objects ---------------------------------------------------------------------------------------
 
     def dump(self, obj: T) -> Fields:
         """All fields of an object, in the order of the class. EncodeError names the path of what cannot be
@@ -147,8 +146,7 @@ class Mapper(Generic[T]):
             out.update(part.default_fields() or {})
         return out
 
-    # -- places
-    # ------------------------------------------------------------------------------------------------
+    # -- places ----------------------------------------------------------------------------------------------
 
     def slot(self, steps: Steps) -> Slot:
         """The place at a path. PathError if the class has none, saying what there is."""
@@ -194,8 +192,7 @@ class Mapper(Generic[T]):
             add(part)
         return tuple(found)
 
-    # -- changes
-    # -----------------------------------------------------------------------------------------------
+    # -- changes ---------------------------------------------------------------------------------------------
 
     def diff(self, before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> Diff:
         """What to write so that an object loaded with the fields `before` has those of `after`, its dump of

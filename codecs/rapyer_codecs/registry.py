@@ -74,8 +74,7 @@ class Registry:
         self._version = 0
         self._compiled = _Compiled(-1, cattrs.Converter())
 
-    # -- registration
-    # ------------------------------------------------------------------------------------------
+    # -- registration ----------------------------------------------------------------------------------------
 
     def factory(self, predicate: Predicate, factory: Factory) -> None:
         """Add a rule: hints that the predicate accepts get the factory's shape."""
@@ -149,8 +148,7 @@ class Registry:
         """A registry that starts with everything of this one; what is registered on it counts there only."""
         return type(self)(limits=limits, parent=self)
 
-    # -- use
-    # ---------------------------------------------------------------------------------------------------
+    # -- use -------------------------------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
@@ -209,8 +207,7 @@ class Registry:
         inherited = self._parent.names_for(cls) if self._parent else {}
         return {**inherited, **self._names.get(cls, {})}
 
-    # -- dispatch
-    # ----------------------------------------------------------------------------------------------
+    # -- dispatch --------------------------------------------------------------------------------------------
 
     def _current(self) -> _Compiled:
         """What is compiled, thrown away whole if something was registered since."""

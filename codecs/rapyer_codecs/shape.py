@@ -96,8 +96,7 @@ class Shape:
             raise stored.errors[0]
         return value
 
-    # -- which values are its own
-    # ------------------------------------------------------------------------------
+    # -- which values are its own ----------------------------------------------------------------------------
 
     def kin(self, value: Any) -> int:
         """EXACT, KIN (a subclass or something accepted) or FOREIGN, from the type of the value alone."""
@@ -107,8 +106,7 @@ class Shape:
         """As `kin`, with the contents of containers looked at."""
         return self.kin(value)
 
-    # -- stored fields
-    # -----------------------------------------------------------------------------------------
+    # -- stored fields ---------------------------------------------------------------------------------------
 
     def head(self, value: Any, name: bytes) -> bytes:
         """The own text of a value. `name` is where it is, for errors."""
@@ -137,8 +135,7 @@ class Shape:
         """Whether a value is stored at `name`."""
         return name in stored.fields
 
-    # -- packed trees and key texts
-    # ----------------------------------------------------------------------------
+    # -- packed trees and key texts --------------------------------------------------------------------------
 
     def pack(self, value: Any, depth: int = 0) -> Any:
         """The JSON tree of a value: None, bool, int, float, str, list, dict."""
@@ -156,8 +153,7 @@ class Shape:
         """The value of a key text. ValueError if it is not one."""
         return self.unpack(load_json(text, self.limits))
 
-    # -- places
-    # ------------------------------------------------------------------------------------------------
+    # -- places ----------------------------------------------------------------------------------------------
 
     def child(self, step: Step) -> Child:
         """The place one step below. PathError if the type has none."""
@@ -175,8 +171,7 @@ class Shape:
         """Which alternative a stored own text says: of a union, of a class with subclasses."""
         return Chosen("", self, head)
 
-    # -- checks
-    # ------------------------------------------------------------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------------------
 
     def inside(self) -> Iterable[Shape]:
         """The shapes that this one is made of."""
@@ -187,8 +182,7 @@ class Shape:
         for shape in self.inside():
             shape.check(seen)
 
-    # -- shared
-    # ------------------------------------------------------------------------------------------------
+    # -- shared ----------------------------------------------------------------------------------------------
 
     def refuse(self, value: Any, name: bytes = b"") -> NoReturn:
         """Raise the EncodeError for a value of a wrong type."""

@@ -85,8 +85,7 @@ class Slot:
         """Whether a name is this place's or lies below it."""
         return name == self.name or name.startswith(self.name + b".") or not self.name
 
-    # -- stored fields
-    # -----------------------------------------------------------------------------------------
+    # -- stored fields ---------------------------------------------------------------------------------------
 
     def dump(self, value: Any) -> Fields:
         """All fields of a value at this place. EncodeError if the value is not one of its type."""
@@ -182,8 +181,7 @@ class Slot:
         """Whether it is the value of a key: it is there if a field of it is."""
         return self.parent is not None and isinstance(self.parent.shape, DictShape)
 
-    # -- plain Python objects
-    # ----------------------------------------------------------------------------------
+    # -- plain Python objects --------------------------------------------------------------------------------
 
     def get(self, root: Any) -> Any:
         """The value at this place of an object; Python's own errors if it is not there."""
@@ -205,8 +203,7 @@ class Slot:
         else:
             object.__setattr__(holder, step, value)
 
-    # -- one field
-    # ---------------------------------------------------------------------------------------------
+    # -- one field -------------------------------------------------------------------------------------------
 
     def encode(self, value: Any) -> bytes:
         """The text of the own field, for a leaf or a union of leaves."""
@@ -228,8 +225,7 @@ class Slot:
             raise self.located(stored.errors[0])
         return value
 
-    # -- errors
-    # ------------------------------------------------------------------------------------------------
+    # -- errors ----------------------------------------------------------------------------------------------
 
     def located(self, error: E, steps: Steps | None = None) -> E:
         """The error with the model and the path of the place it is about."""

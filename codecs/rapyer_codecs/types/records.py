@@ -58,8 +58,7 @@ class RecordShape(Shape):
             return name_of(self.cls)
         return f"{name_of(self.cls)}[{','.join(self._registry.shape(argument).tag for argument in arguments)}]"
 
-    # -- the class
-    # ---------------------------------------------------------------------------------------------
+    # -- the class -------------------------------------------------------------------------------------------
 
     @property
     def plan(self) -> ClassPlan:
@@ -100,8 +99,7 @@ class RecordShape(Shape):
         """Whether no field is sure to be stored: then the own field always is."""
         return not any(part.required for part in self.parts)
 
-    # -- subclasses
-    # --------------------------------------------------------------------------------------------
+    # -- subclasses ------------------------------------------------------------------------------------------
 
     def subclasses(self) -> dict[str, type | None]:
         """Tag -> subclass, of those that exist now; None for a tag that several have."""
@@ -169,8 +167,7 @@ class RecordShape(Shape):
         values = self._values(value)
         return min([own, *(part.shape.rank(values[part.name]) for part in self.parts if part.name in values)])
 
-    # -- stored fields
-    # -----------------------------------------------------------------------------------------
+    # -- stored fields ---------------------------------------------------------------------------------------
 
     def head(self, value: Any, name: bytes) -> bytes:
         return self._of(value, name)[1] + PLAIN
@@ -239,8 +236,7 @@ class RecordShape(Shape):
         except Exception:
             return stored.bad(name, self.tag, None, "the class refused the stored values")
 
-    # -- packed
-    # ------------------------------------------------------------------------------------------------
+    # -- packed ----------------------------------------------------------------------------------------------
 
     def pack(self, value: Any, depth: int = 0) -> Any:
         depth = self.deeper(depth)
@@ -272,8 +268,7 @@ class RecordShape(Shape):
                 raise ValueError("a field is missing")
         return self.plan.make(values)
 
-    # -- places
-    # ------------------------------------------------------------------------------------------------
+    # -- places ----------------------------------------------------------------------------------------------
 
     def child(self, step: Step) -> Child:
         name = step.key if isinstance(step, Item) else step

@@ -1,0 +1,188 @@
+"""Code that dumps: a value of a class to its fields, for the common case. See generate.py."""
+
+from __future__ import annotations
+
+from .common import is_plain, is_simple, is_text
+from .limits import Limits
+from .shape import Leaf, Shape
+from .source import Name, Source, identifier
+from .types.mappings import MARKER, DictShape
+from .types.records import RecordShape
+from .types.sequences import ListShape
+from .types.sets import SetShape
+from .types.unions import UnionShape
+
+__all__ = ["DumpCode"]
+
+
+class DumpCode:
+    """Writes code that adds the fields of a value to `out`.
+
+    `makes_out`: nothing has made `out` yet, the first fields do. The texts of leaves wait until something
+    else has to be written, so that they can be stored together.
+    """
+
+    def __init__(self, source: Source, limits: Limits, makes_out: bool = False) -> None:
+        self.source = source
+        self.limits = limits
+        self.has_out = not makes_out
+        self.waiting: list[tuple[str, str]] = []
+
+    def record(self, shape: RecordShape, value: str, name: Name) -> None:
+        """Code that adds the fields of a record to `out`: the leaves between two containers in one go."""
+        self.check(value, shape.cls)
+        self.parts(shape, value, name)
+        self.flush()
+
+    def parts(self, shape: RecordShape, value: str, name: Name) -> None:
+        for part in shape.parts:
+            got = self.source.variable(identifier(part.name))
+            self.source.line(f"{got} = {self.source.attribute(value, part.name)}")
+            self.part(part.shape, got, name.below(part.segment))
+
+    def check(self, value: str, cls: type) -> None:
+        known = self.source.class_name(cls)
+        with self.source.block(f"if type({value}) is not {known}:"):
+            self.source.line(f"check({value}, {known})")
+
+    def check_leaf(self, leaf: Leaf, value: str) -> None:
+        """Only inline code needs it: a codec checks for itself."""
+        if leaf.inline is not None:
+            self.check(value, leaf.inline.type)
+
+    def part(self, shape: Shape, value: str, name: Name) -> None:
+        """Code for a field of a record. The text of a leaf waits, to be stored with its neighbours."""
+        if isinstance(shape, Leaf):
+            self.check_leaf(shape, value)
+            self.waiting.append((name.code, self.encode(shape, value)))
+        elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
+            self.optional_leaf(shape.inner, value, name)
+        elif is_plain(shape):
+            self.nested(shape, value, name)
+        else:
+            self.flush()
+            self.write(shape, value, name)
+
+    def flush(self) -> None:
+        """Code that stores the texts that wait."""
+        if self.has_out:
+            for name, text in self.waiting:
+                self.source.line(f"out[{name}] = {text}")
+        else:
+            with self.source.block("out = {"):
+                for name, text in self.waiting:
+                    self.source.line(f"{name}: {text},")
+            self.source.line("}")
+        self.has_out = True
+        self.waiting.clear()
+
+    def write(self, shape: Shape, value: str, name: Name) -> None:
+        """Code that adds the fields of a value to `out`."""
+        if isinstance(shape, Leaf):
+            self.check_leaf(shape, value)
+            self.source.line(f"out[{name.code}] = {self.encode(shape, value)}")
+        elif is_plain(shape):
+            self.elsewhere(shape, value, name)
+        elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
+            self.optional_leaf(shape.inner, value, name)
+            self.flush()
+        elif isinstance(shape, UnionShape) and shape.optional and is_plain(shape.inner):
+            self.optional_record(shape.inner, value, name)
+        elif type(shape) is ListShape and is_simple(shape.item):
+            self.list_(shape, value, name)
+        elif type(shape) is DictShape and is_text(shape.key.shape) and is_simple(shape.value):
+            self.dict_(shape, value, name)
+        elif isinstance(shape, SetShape) and isinstance(shape.item, Leaf):
+            self.set_(shape, value, name)
+        else:
+            self.source.line(f"{self.source.constant(shape.write, 'write')}({value}, {name.code}, out)")
+
+    def encode(self, leaf: Leaf, value: str) -> str:
+        """An expression for the text of a value whose type was checked."""
+        inline = leaf.inline
+        if inline is None:
+            text = f"{self.source.constant(leaf.codec.encode, 'encode')}({value})"
+        else:
+            text = self.source.inline(leaf, inline.encode, v=value)
+        if inline is not None and inline.short:
+            return text
+        return f"text if len(text := {text}) <= {leaf.limits.value} else uncommon()"
+
+    def nested(self, shape: RecordShape, value: str, name: Name) -> None:
+        """A record in a fixed place: its fields are written out."""
+        if not shape.subclasses():
+            self.check(value, shape.cls)
+            self.parts(shape, value, name)
+            return
+        self.flush()
+        with self.source.block(f"if type({value}) is {self.source.class_name(shape.cls)}:"):
+            self.parts(shape, value, name)
+            self.flush()
+        with self.source.block("else:"):
+            self.source.line(f"{self.source.constant(shape.write, 'write')}({value}, {name.code}, out)")
+
+    def elsewhere(self, shape: RecordShape, value: str, name: Name) -> None:
+        """A record in a place that comes and goes: by a function."""
+        with self.source.block(f"if type({value}) is {self.source.class_name(shape.cls)}:"):
+            self.source.line(f"write_{self.source.function(shape)}({value}, {name.code}, out)")
+        with self.source.block("else:"):
+            self.source.line(f"{self.source.constant(shape.write, 'write')}({value}, {name.code}, out)")
+
+    def optional_leaf(self, inner: Leaf, value: str, name: Name) -> None:
+        if inner.inline is not None:
+            known = self.source.class_name(inner.inline.type)
+            with self.source.block(f"if {value} is not None and type({value}) is not {known}:"):
+                self.source.line(f"check({value}, {known})")
+        text = self.encode(inner, value)
+        if inner.inline is None or not inner.inline.short:
+            text = f"text if (text := {text})[:1] != b'~' else b'~:' + text"
+        self.waiting.append((name.code, f"b'~' if {value} is None else {text}"))
+
+    def optional_record(self, inner: RecordShape, value: str, name: Name) -> None:
+        with self.source.block(f"if {value} is None:"):
+            self.source.line(f"out[{name.code}] = b'~'")
+        with self.source.block(f"elif type({value}) is {self.source.class_name(inner.cls)}:"):
+            self.source.line(f"out[{name.code}] = b'{{}}'")
+            self.source.line(f"write_{self.source.function(inner)}({value}, {name.code}, out)")
+        with self.source.block("else:"):
+            self.source.line("raise Uncommon")
+
+    def list_(self, shape: ListShape, value: str, name: Name) -> None:
+        self.check(value, list)
+        position, item, place = self.source.variable("i"), self.source.variable("item"), self.source.variable("place")
+        self.source.line(f"out[{name.code}] = b'%d' % len({value})")
+        element = self.source.element(name, position)
+        with self.source.block(f"for {position}, {item} in enumerate({value}):"):
+            self.source.line(f"{place} = {element}")
+            self.write(shape.item, item, Name(place, b""))
+
+    def dict_(self, shape: DictShape, value: str, name: Name) -> None:
+        self.check(value, dict)
+        key, item, place = self.source.variable("key"), self.source.variable("item"), self.source.variable("place")
+        segment = self.source.constant(shape.key.segment, "segment")
+        self.source.line(f"out[{name.code}] = {MARKER!r}")
+        prefix = self.source.prefix(name)
+        with self.source.block(f"for {key}, {item} in {value}.items():"):
+            # An identifier has nothing to escape.
+            plain = f"type({key}) is str and {key}.isidentifier()"
+            self.source.line(f"{place} = {prefix} + ({key}.encode() if {plain} else {segment}({key}))")
+            self.refuse_long(place)
+            self.write(shape.value, item, Name(place, b""))
+
+    def refuse_long(self, place: str) -> None:
+        """Half of the limit is left for what lies below."""
+        self.source.give_up_if(f"len({place}) > {self.limits.name // 2}")
+
+    def set_(self, shape: SetShape, value: str, name: Name) -> None:
+        self.check(value, shape.cls)
+        member, place = self.source.variable("member"), self.source.variable("place")
+        prefix = self.source.prefix(name)
+        segment = self.source.constant(shape.key.segment, "segment")
+        count = self.source.variable("count")
+        self.source.line(f"out[{name.code}] = {MARKER!r}")
+        self.source.line(f"{count} = len(out)")
+        with self.source.block(f"for {member} in {value}:"):
+            self.source.line(f"{place} = {prefix} + {segment}({member})")
+            self.refuse_long(place)
+            self.source.line(f"out[{place}] = b''")
+        self.source.give_up_if(f"len(out) - {count} != len({value})")
