@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rapyer_core.collection import Context, Target
-from rapyer_core.drafts import Recorder, draft_of, recorder_of
-from rapyer_core.errors import NotFound
+from rapyer_core.drafts import draft_of, recorder_of
+from rapyer_core.errors import ConstraintError, NotFound
 from rapyer_core.models import Ref, model_of
 from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, seen_from, watch, whole
 from rapyer_core.operations.locks import fence_for, release_command
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
+from rapyer_core.recorders import Recorder
 from rapyer_core.requests import Command, Lost, Operation, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
@@ -56,7 +57,10 @@ def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[
 
 @dataclass(slots=True)
 class Block:
-    """What one block knows. recorders: by key, in the order met. seen: entry readings that are still watched."""
+    """What one block knows. recorders: by key, in the order met. seen: entry readings that are still watched.
+
+    presence: whether an object is there counts as read (in transactions, which can be run again).
+    """
 
     ctx: Context
     retry: Retry | None = None
@@ -64,11 +68,19 @@ class Block:
     recorders: dict[bytes, Recorder] = field(default_factory=dict)
     saves: dict[bytes, tuple[Any, Any]] = field(default_factory=dict)
     seen: dict[bytes, Seen] = field(default_factory=dict)
+    presence: bool = False
+    open: bool = True
+
+    def check_open(self) -> None:
+        """Refuse what comes after the end of the block."""
+        if not self.open:
+            raise ConstraintError("the block is over: nothing can be recorded any more")
 
     def add(self, target: Target, seen: Seen, local: Any = None, watched: bool = False) -> Recorder:
         """An object read for this block."""
+        self.check_open()
         work = target.collection.load(seen.fields, target.pk) if seen.exists else None
-        recorder = Recorder(target, seen.fields if seen.exists else None, work, local)
+        recorder = Recorder(target, seen.fields if seen.exists else None, work, local, presence=self.presence)
         self.recorders[target.key] = recorder
         if watched:
             self.seen[target.key] = seen
@@ -82,32 +94,33 @@ class Block:
 
     def insert(self, obj: Any) -> Any:
         """The object as it is now is created at commit; its draft."""
+        self.check_open()
         if isinstance(obj, Ref) or recorder_of(obj) is not None:
             raise TypeError("insert takes an object, not a ref or draft")
         target = self.ctx.target(obj)
         fields = target.collection.dump(obj, target.pk)
         known = self.recorders.get(target.key)
-        if known is not None and known.work is not None and not known.deleted:
-            raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already, as a draft")
-        replaces = known is not None and known.deleted
-        recorder = Recorder(target, known.entry if known else None, target.collection.load(fields, target.pk), obj)
-        recorder.created = True
-        recorder.replaces = replaces
-        recorder.inserted = fields
+        if target.key in self.saves or (known is not None and known.work is not None and not known.deleted):
+            raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already")
+        recorder = Recorder(target, None, target.collection.load(fields, target.pk), obj, presence=self.presence)
+        recorder.created, recorder.inserted, recorder.former = True, fields, known
         self.recorders[target.key] = recorder
         return draft_of(recorder)
 
     def delete(self, recorder: Recorder) -> None:
         """The object is deleted at commit."""
         recorder.check_open()
-        if recorder.created and recorder.entry is None:
-            del self.recorders[recorder.target.key]
-            recorder.open = False
-            return
         recorder.deleted = True
+        if not recorder.created:
+            return
+        if recorder.former is None:
+            del self.recorders[recorder.target.key]
+        else:
+            self.recorders[recorder.target.key] = recorder.former
 
     def save(self, obj: Any) -> None:
         """A plain object, as it is at commit, is saved with the block, under the rules of ``save``."""
+        self.check_open()
         if recorder_of(obj) is not None:
             return
         if isinstance(obj, Ref):
@@ -124,7 +137,8 @@ class Block:
         return tuple(sorted({*self.recorders, *self.saves}))
 
     def units(self) -> list[Unit]:
-        """The parts of the commit."""
+        """The parts of the commit. Nothing can be recorded from here on."""
+        self.open = False
         for recorder in self.recorders.values():
             recorder.finish()
         units: list[Unit] = list(self.recorders.values())
@@ -167,21 +181,17 @@ class Block:
 
     def close(self) -> None:
         """End the block; its drafts can still be read."""
+        self.open = False
         for recorder in self.recorders.values():
             recorder.open = False
 
 
 @dataclass(slots=True)
 class Scope:
-    """The nested lock blocks of one task: one commit, when the outermost ends.
-
-    fences: held locks by lock key. counts: how many blocks of this task are in each. lost: a lease ran out.
-    """
+    """The nested lock blocks of one task: one commit, when the outermost ends. fences: held locks by lock key."""
 
     block: Block
     fences: dict[bytes, Fence] = field(default_factory=dict)
-    leases: dict[bytes, float] = field(default_factory=dict)
-    depth: int = 0
 
     def wanted(self, targets: Sequence[Target], name: str) -> list[Fence]:
         """The locks still to take, in the order that all tasks take them in."""
@@ -237,4 +247,3 @@ def transaction_target(ctx: Context, obj: Any, pk: Any) -> Target:
 def locals_of(obj: Any) -> Any:
     """The instance to show the new values after the commit, if the caller gave one."""
     return None if isinstance(obj, Ref) else obj
-

@@ -1,8 +1,7 @@
 """Drafts: recording views of one object. Reads are noted, writes are recorded as edits; nothing is sent from here.
 
-A :class:`Recorder` holds what was read at the entry of the block, a working copy with the block's own writes, the
-edits in order, and the read set. As a :class:`~rapyer_core.operations.commit.Unit` it decides at commit: a read that
-changed is a Conflict; otherwise the edits are applied to what is stored by then.
+What is noted and recorded, and what it comes to at commit, is in ``recorders``; which values come straight back to
+their place, and therefore were not read, is told by ``tracking``.
 
 Drafts of containers of declared type list, dict and set record each operation. Values of other containers (deque,
 packed, ...) are handed out as copies; a copy that was changed is written back whole, and counts as read.
@@ -10,240 +9,86 @@ packed, ...) are handed out as copies; a copy that was changed is written back w
 
 from __future__ import annotations
 
-import types
+import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
-from dataclasses import dataclass, field
-from sys import getrefcount
 from typing import Any, NoReturn, cast
 
 from rapyer_codecs import Item, RapyerError, Slot
-
-from rapyer_core.collection import Fields, Target
-from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, NotFound
-from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
-from rapyer_core.operations.fields import adopt
+from rapyer_core.errors import ConstraintError
+from rapyer_core.operations.edits import Assign, Call, Compute
 from rapyer_core.places import is_leaf, value_shape
-from rapyer_core.states import State, attach
-from rapyer_core.tracking import Counts, TrackedFloat, TrackedInt, tracked
+from rapyer_core.recorders import Copy, Handle, Recorder, inside_of, weakly
+from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
 
 _ATOMS = (bool, str, bytes, type(None))
-
-
-@dataclass(slots=True)
-class Recorder(Unit):
-    """One object in one block. entry: the stored fields at the entry, None: there was no object.
-
-    work: the object with the block's writes; None: it is not there. local: the caller's instance.
-    created: by this block, of these fields (inserted); replaces: after it deleted the one that was there.
-    """
-
-    target: Target
-    entry: Fields | None
-    work: Any
-    local: Any = None
-    created: bool = False
-    replaces: bool = False
-    inserted: Fields = field(default_factory=dict)
-    deleted: bool = False
-    open: bool = True
-    edits: list[Edit] = field(default_factory=list)
-    exact: dict[bytes, int] = field(default_factory=dict)
-    trees: set[bytes] = field(default_factory=set)
-    copies: dict[bytes, tuple[Slot, Any, Fields]] = field(default_factory=dict)
-    needs: None = None
-    after: Fields = field(default_factory=dict)
-    attempts: int = 0
-
-    # -- recording --
-
-    def note(self, slot: Slot, tree: bool | None = None) -> None:
-        """The place was read; with all that lies below it, unless it is one field."""
-        if tree is None:
-            tree = not is_leaf(slot)
-        if tree:
-            self.trees.add(slot.name)
-        else:
-            self.exact[slot.name] = self.exact.get(slot.name, 0) + 1
-
-    def unread(self, slot: Slot) -> None:
-        """One reading of a leaf was none after all."""
-        left = self.exact.get(slot.name, 0) - 1
-        if left > 0:
-            self.exact[slot.name] = left
-        else:
-            self.exact.pop(slot.name, None)
-
-    def record(self, edit: Edit) -> Any:
-        """Do it to the working copy, and again at commit. What Python would raise is raised, and not recorded."""
-        self.check_open()
-        result = edit.apply(self.work)
-        self.edits.append(edit)
-        return result
-
-    def check_open(self) -> None:
-        """Refuse writes after the block."""
-        if not self.open:
-            raise ConstraintError(
-                **self.target.data, reason="the block of this draft is over: nothing can be recorded any more"
-            )
-        if self.deleted:
-            raise NotFound("the object was deleted in this block", **self.target.data)
-
-    def dumped(self, slot: Slot, value: Any) -> Fields:
-        """The stored form of a value; an error names the object."""
-        with self.target.collection.named(self.target.pk):
-            return slot.dump(plain(value))
-
-    def restructured(self, slot: Slot) -> bool:
-        """Whether the block moved elements of this list."""
-        return any(edit.touched.under(slot.name) for edit in self.edits)
-
-    # -- committing --
-
-    def finish(self) -> None:
-        """Before a commit: copies that were handed out and changed are written back."""
-        for slot, copy, fields in self.copies.values():
-            now = self.dumped(slot, copy)
-            if now != fields:
-                self.record(Assign(slot, now))
-        self.copies.clear()
-
-    def decide(self, seen: Seen) -> Change:
-        """Compare what was read; apply the edits to what is stored now."""
-        self.attempts += 1
-        if self.created:
-            if self.replaces and seen.exists and self._changed(self.entry or {}, seen.fields):
-                raise self._conflict(self._names(seen.fields))
-            if seen.exists and not self.replaces:
-                raise AlreadyExists(**self.target.data)
-            self.after = self.target.collection.dump(self.work, self.target.pk)
-            return Change(put=self.after, replace=True)
-        if self.entry is None:
-            if seen.exists:
-                raise self._conflict(["~"])
-            return Change()
-        if not seen.exists:
-            raise NotFound(**self.target.data)
-        if self._changed(self.entry, seen.fields):
-            raise self._conflict(self._names(seen.fields))
-        if self.deleted:
-            return Change(erase=True)
-        if not self.edits:
-            self.after = seen.fields
-            return Change()
-        result = self.work if seen.fields == self.entry else self._replayed(seen.fields)
-        with self.target.collection.named(self.target.pk):
-            put, drop = changed_fields(self.target, [edit.touched for edit in self.edits], seen.fields, result)
-        self.work = result
-        self.after = after_change(seen.fields, put, drop)
-        return Change(put=put, drop=drop)
-
-    def _names(self, now: Fields) -> list[str]:
-        return [name.decode(errors="replace") for name in self._changed(self.entry or {}, now)]
-
-    def _changed(self, before: Fields, now: Fields) -> list[bytes]:
-        names = [name for name in self.exact if before.get(name) != now.get(name)]
-        names += [name for name in self.trees if _tree(before, name) != _tree(now, name)]
-        return sorted(names)
-
-    def _replayed(self, fields: Fields) -> Any:
-        obj = self.target.collection.load(fields, self.target.pk)
-        for edit in self.edits:
-            try:
-                applied(self.target, edit, obj)
-            except (MissingEntry, LookupError):
-                raise self._conflict([edit.slot.name.decode(errors="replace")]) from None
-        return obj
-
-    def _conflict(self, fields: Iterable[str]) -> Conflict:
-        return Conflict(**self.target.data, fields=tuple(fields), attempts=self.attempts)
-
-    def show(self) -> None:
-        """After the commit: the caller's instance carries the new values."""
-        self.open = False
-        if self.local is None:
-            return
-        if self.created:
-            attach(self.local, State(self.target.pk, self.after))
-        elif self.deleted:
-            attach(self.local, State(self.target.pk))
-        else:
-            target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
-            for slot in {edit.touched.name: edit.touched for edit in self.edits}.values():
-                adopt(target, slot, {name: value for name, value in self.after.items() if slot.under(name)})
-
-    # -- leaving a part of the block by an exception --
-
-    def mark(self) -> int:
-        """A point to go back to."""
-        return len(self.edits)
-
-    def back(self, mark: int) -> None:
-        """Forget the edits since the point. What was read stays read."""
-        del self.edits[mark:]
-        self.copies.clear()
-        base = self.inserted if self.created else self.entry
-        if base is not None:
-            self.work = self.target.collection.load(base, self.target.pk)
-            for edit in self.edits:
-                edit.apply(self.work)
-
-
-def _tree(fields: Fields, name: bytes) -> Fields:
-    below = name + b"."
-    return {found: value for found, value in fields.items() if found == name or found.startswith(below) or not name}
 
 
 # -- values handed out --
 
 
 class _Read:
-    """One reading of a number: where it came from."""
+    """One reading of a value: where it came from. Does not keep the block alive."""
 
-    __slots__ = ("recorder", "slot", "undone")
+    __slots__ = ("_counts", "_recorder", "slot")
 
     def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self.recorder = recorder
+        self._recorder = weakly(recorder)
         self.slot = slot
-        self.undone = False
+        self._counts = recorder.note(slot)
+
+    def of(self, recorder: Recorder, slot: Slot) -> bool:
+        """Whether it was a reading of this place."""
+        return self._recorder() is recorder and self.slot.name == slot.name
 
     def came_back(self) -> None:
-        """Not a read: the value was only added to."""
-        if not self.undone:
-            self.undone = True
-            self.recorder.unread(self.slot)
+        """Not a read: the value went nowhere but back to its place."""
+        recorder = self._recorder()
+        if self._counts and recorder is not None:
+            self._counts = False
+            recorder.unread(self.slot)
 
     def assign(self, value: Any) -> None:
         """Record an assignment to the place."""
-        _assign(self.recorder, self.slot, value)
+        _assign(self._alive(), self.slot, value)
 
     def increase(self, by: Any) -> Any:
         """Record an increment of the place; the value after it, in this block."""
-        return _adjust(self.recorder, self.slot, (lambda value: value + by,))
+        return _adjust(self._alive(), self.slot, (lambda value: value + by,))
+
+    def _alive(self) -> Recorder:
+        recorder = self._recorder()
+        if recorder is None:
+            raise ConstraintError(path=self.slot.text, reason="the block of this value is over")
+        return recorder
 
 
 def _handed_out(recorder: Recorder, slot: Slot) -> Any:
-    """What reading the place gives: a draft, a tracked number, or a plain value that counts as read."""
+    """What reading the place gives: a draft, a tracked value, or a plain one that counts as read.
+
+    To be called by the method that the reading code called.
+    """
     value = slot.get(recorder.work)
     shape = slot.shape
     if shape.kind == "union":
-        if value is None or shape.inner is None or shape.inner.kind == "record":
-            recorder.note(slot, tree=shape.inner is None or value is None)
-            if value is None:
-                return None
-        if shape.inner is None:
+        inner = value_shape(slot)
+        if value is None or inner is shape or inner.kind == "record":
+            recorder.note(slot, tree=value is None or inner is shape)
+        if value is None:
+            return None
+        if inner is shape:
             return _copied(recorder, slot, value)
-        shape = shape.inner
+        shape = inner
     if shape.kind == "record":
         return Draft(recorder, slot)
-    kind = getattr(type(value), "__rapyer_plain__", type(value))
+    kind: type = getattr(type(value), "__rapyer_plain__", type(value))
     view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
     if view is not None:
         return view(recorder, slot)
-    if kind in (int, float):
-        recorder.note(slot)
-        return tracked(kind(value), _Read(recorder, slot))
+    if kind in TRACKED and is_leaf(slot):
+        return tracked(
+            slot.load(slot.dump(value)) if kind is not type(value) else value, _Read(recorder, slot), sys._getframe(2)
+        )
     return _copied(recorder, slot, value)
 
 
@@ -253,11 +98,11 @@ def _copied(recorder: Recorder, slot: Slot, value: Any) -> Any:
         return value
     known = recorder.copies.get(slot.name)
     if known is not None:
-        return known[1]
+        return known.value
     fields = slot.dump(value)
     copy = slot.load(fields)
     if recorder.open and _may_change(copy):
-        recorder.copies[slot.name] = (slot, copy, fields)
+        recorder.copies[slot.name] = Copy(slot, copy, fields)
     return copy
 
 
@@ -271,8 +116,7 @@ def _may_change(value: Any) -> bool:
 
 def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     _refuse_key(recorder, slot)
-    recorder.copies.pop(slot.name, None)
-    recorder.record(Assign(slot, recorder.dumped(slot, value)))
+    recorder.record(Assign(slot, recorder.dumped(slot, plain(value))))
 
 
 def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], ...]) -> Any:
@@ -285,75 +129,62 @@ def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], .
             value = step(value)
         return value
 
-    before = slot.get(recorder.work)
-    recorder.dumped(slot, adjusted(before))
+    recorder.dumped(slot, adjusted(slot.get(recorder.work)))
     return recorder.record(Compute(slot, adjusted))
 
 
 def _refuse_key(recorder: Recorder, slot: Slot) -> None:
     key = recorder.target.collection.model.key_slot
     if key is not None and key.name == slot.name:
-        raise ConstraintError(**recorder.target.data, path=slot.text, reason="the key field of a stored object cannot change")
+        reason = "the key field of a stored object cannot change"
+        raise ConstraintError(**recorder.target.data, path=slot.text, reason=reason)
 
 
-def _store(recorder: Recorder, slot: Slot, value: Any, alone: bool) -> None:
-    """An assignment in the block: an increment if the value came straight back, else an assignment."""
-    if isinstance(value, TrackedInt | TrackedFloat):
+def _store(recorder: Recorder, slot: Slot, value: Any) -> None:
+    """An assignment in the block: an adjustment if the value came straight back, else an assignment.
+
+    To be called by the method that the assigning code called.
+    """
+    if isinstance(value, Tracked):
         origin = value.origin
-        if alone and value.steps and isinstance(origin, _Read) and origin.recorder is recorder and origin.slot.name == slot.name:
+        if isinstance(origin, _Read) and origin.of(recorder, slot) and comes_back(value, sys._getframe(2)):
             origin.came_back()
             _adjust(recorder, slot, value.steps)
             return
-    elif isinstance(value, _View | Draft):
+    elif isinstance(value, Handle):
         # The rest of ``d.items += [x]``, which was recorded already.
-        inside = _inside(value)
+        inside = inside_of(value)
         if inside.recorder is recorder and inside.slot.name == slot.name:
             return
     _assign(recorder, slot, value)
 
 
-class _Inside:
-    """What a draft or view works with. Kept in one slot whose name no field can have."""
-
-    __slots__ = ("recorder", "slot")
-
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self.recorder = recorder
-        self.slot = slot
-
-
-def _inside(value: Any) -> _Inside:
-    kind = Draft if type(value) is Draft else _View
-    return cast(_Inside, kind.__dict__["__inside__"].__get__(value))
-
-
 def plain(value: Any) -> Any:
-    """A value that may be a draft or view as an ordinary one; the place then counts as read."""
-    if isinstance(value, _View) or type(value) is Draft:
-        inside = _inside(value)
-        inside.recorder.note(inside.slot, tree=True)
-        found = inside.slot.get(inside.recorder.work)
-        return inside.slot.load(inside.slot.dump(found)) if inside.slot.steps else found
-    if isinstance(value, TrackedInt):
-        return int(value)
-    if isinstance(value, TrackedFloat):
-        return float(value)
-    return value
+    """A value that may be a draft, a view or a tracked value as an ordinary one; the place then counts as read."""
+    if isinstance(value, Tracked):
+        return untracked(value)
+    if type(value) is not Draft and not isinstance(value, _View):
+        return value
+    inside = inside_of(value)
+    inside.recorder.note(inside.slot, tree=True)
+    found = inside.slot.get(inside.recorder.work)
+    if inside.slot.steps:
+        return inside.slot.load(inside.slot.dump(found))
+    collection, pk = inside.recorder.target.collection, inside.recorder.target.pk
+    return collection.load(collection.dump(found, pk), pk)
 
 
-class Draft:
+class Draft(Handle):
     """A recording view of an object, or of a nested one. Attributes are the fields; there are no others."""
 
-    __slots__ = ("__inside__",)
+    __slots__ = ()
     __rapyer_draft__ = True
 
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        object.__setattr__(self, "__inside__", _Inside(recorder, slot))
-
     def __getattribute__(self, name: str) -> Any:
+        inside = inside_of(self)
         if name.startswith("__") and name.endswith("__"):
-            return object.__getattribute__(self, name)
-        inside = _inside(self)
+            # For isinstance, and for super() in methods of the class.
+            return _class_of(inside.slot) if name == "__class__" else object.__getattribute__(self, name)
         recorder, slot = inside.recorder, inside.slot
         if recorder.deleted:
             recorder.check_open()
@@ -364,9 +195,14 @@ class Draft:
         return _handed_out(recorder, child)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        alone = getrefcount(value) == Counts.store
-        inside = _inside(self)
-        _store(inside.recorder, inside.slot.child(name), value, alone)
+        inside = inside_of(self)
+        try:
+            child = inside.slot.child(name)
+        except RapyerError:
+            if not _set_property(self, _class_of(inside.slot), name, value):
+                raise
+            return
+        _store(inside.recorder, child, value)
 
     def __delattr__(self, name: str) -> NoReturn:
         raise TypeError("a field cannot be deleted; assign None or another value")
@@ -381,7 +217,7 @@ class Draft:
 
 
 def _described(view: Any) -> str:
-    inside = _inside(view)
+    inside = inside_of(view)
     data = inside.recorder.target.data
     where = f".{inside.slot.text}" if inside.slot.steps else ""
     return f"<draft of {data['model']}({data['pk']}){where}>"
@@ -400,47 +236,53 @@ def _class_member(draft: Draft, cls: type, name: str) -> Any:
             if special is not None:
                 return special(draft, name)
             found = base.__dict__[name]
-            if isinstance(found, types.FunctionType | property | classmethod | staticmethod):
-                return found.__get__(draft, cls)
-            return found
+            if isinstance(found, functools.cached_property):
+                return found.func(draft)
+            bind = getattr(type(found), "__get__", None)
+            return found if bind is None else bind(found, draft, cls)
     raise AttributeError(f"{cls.__name__} has no field or member {name!r}")
 
 
-class _View:
+def _set_property(draft: Draft, cls: type, name: str, value: Any) -> bool:
+    found = next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
+    if not isinstance(found, property):
+        return False
+    found.__set__(draft, value)
+    return True
+
+
+class _View(Handle):
     """What the views of containers share."""
 
-    __slots__ = ("__inside__",)
+    __slots__ = ()
     __rapyer_draft__ = True
-
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self.__inside__ = _Inside(recorder, slot)
 
     @property
     def _all(self) -> Any:
         """The container itself, all of it read."""
-        inside = _inside(self)
+        inside = inside_of(self)
         inside.recorder.note(inside.slot, tree=True)
         return inside.slot.get(inside.recorder.work)
 
     @property
     def _unread(self) -> Any:
         """The container itself, not counted as read."""
-        inside = _inside(self)
+        inside = inside_of(self)
         return inside.slot.get(inside.recorder.work)
 
     def _child(self, key: Any) -> Slot:
-        inside = _inside(self)
+        inside = inside_of(self)
         with inside.recorder.target.collection.named(inside.recorder.target.pk):
             return inside.slot.child(Item(plain(key)))
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        inside = _inside(self)
+        inside = inside_of(self)
         return inside.recorder.record(Call(inside.slot, method, lambda: arguments))
 
     def _fresh(self, values: Iterable[Any]) -> Callable[[], list[Any]]:
         """Makes the elements anew at each call; refuses now what cannot be stored."""
-        recorder, place = _inside(self).recorder, self._child(0)
-        dumped = [recorder.dumped(place, value) for value in values]
+        recorder, place = inside_of(self).recorder, self._child(0)
+        dumped = [recorder.dumped(place, plain(value)) for value in values]
         return lambda: [place.load(fields) for fields in dumped]
 
     def __eq__(self, other: object) -> bool:
@@ -465,16 +307,15 @@ class DraftList(_View, MutableSequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return plain(self)[index]
-        inside = _inside(self)
+            return [self[position] for position in range(len(self._all))[index]]
+        inside = inside_of(self)
         position = self._position(index)
         child = self._child(position)
         inside.recorder.note(child, tree=True)
         return _handed_out(inside.recorder, child)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        alone = getrefcount(value) == Counts.store
-        inside = _inside(self)
+        inside = inside_of(self)
         if isinstance(index, slice):
             make = self._fresh(list(plain(value)))
             _ = self._all
@@ -482,7 +323,7 @@ class DraftList(_View, MutableSequence[Any]):
             return
         child = self._child(self._position(index))
         inside.recorder.note(child, tree=True)
-        _store(inside.recorder, child, value, alone)
+        _store(inside.recorder, child, value)
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
@@ -490,21 +331,23 @@ class DraftList(_View, MutableSequence[Any]):
             self._call("__delitem__", index)
             return
         position = self._position(index)
-        _inside(self).recorder.note(self._child(position), tree=True)
+        inside_of(self).recorder.note(self._child(position), tree=True)
         self._call("__delitem__", position)
 
     def _position(self, index: Any) -> int:
         """The index counted from 0, the length of the list read; of the whole list, if the block moved elements."""
-        inside = _inside(self)
+        inside = inside_of(self)
+        inside.recorder.note(inside.slot, tree=inside.recorder.rearranged(inside.slot))
         held = self._unread
-        position = range(len(held))[int(index)]
-        inside.recorder.note(inside.slot, tree=inside.recorder.restructured(inside.slot))
-        return position
+        try:
+            return int(range(len(held))[index])
+        except IndexError:
+            raise IndexError("list index out of range") from None
 
     def insert(self, index: int, value: Any) -> None:
         """Insert before the index. Only the length counts as read."""
-        inside = _inside(self)
-        inside.recorder.note(inside.slot, tree=inside.recorder.restructured(inside.slot))
+        inside = inside_of(self)
+        inside.recorder.note(inside.slot, tree=inside.recorder.rearranged(inside.slot))
         make = self._fresh([value])
         inside.recorder.record(Call(inside.slot, "insert", lambda: (index, make()[0])))
 
@@ -514,8 +357,8 @@ class DraftList(_View, MutableSequence[Any]):
 
     def extend(self, values: Iterable[Any]) -> None:
         """Add at the end. Reads nothing."""
-        inside = _inside(self)
-        make = self._fresh(plain(values) if isinstance(values, _View) else values)
+        inside = inside_of(self)
+        make = self._fresh(plain(values))
         inside.recorder.record(Call(inside.slot, "extend", lambda: (make(),)))
 
     def __iadd__(self, values: Iterable[Any]) -> DraftList:
@@ -530,10 +373,17 @@ class DraftList(_View, MutableSequence[Any]):
     def __add__(self, other: Any) -> list[Any]:
         return cast(list[Any], plain(self) + list(plain(other)))
 
+    def __radd__(self, other: Any) -> list[Any]:
+        return cast(list[Any], list(plain(other)) + plain(self))
+
+    def copy(self) -> list[Any]:
+        """An ordinary list of the elements. The whole list counts as read."""
+        return cast(list[Any], plain(self))
+
     def pop(self, index: int = -1) -> Any:
         """Take out an element. The length and the element count as read."""
         position = self._position(index)
-        _inside(self).recorder.note(self._child(position), tree=True)
+        inside_of(self).recorder.note(self._child(position), tree=True)
         return self._call("pop", position)
 
     def remove(self, value: Any) -> None:
@@ -548,7 +398,7 @@ class DraftList(_View, MutableSequence[Any]):
     def sort(self, *, key: Any = None, reverse: bool = False) -> None:
         """Sort in place. The whole list counts as read."""
         ordered = sorted(plain(self), key=key, reverse=reverse)
-        inside = _inside(self)
+        inside = inside_of(self)
         inside.recorder.record(Assign(inside.slot, inside.recorder.dumped(inside.slot, ordered)))
 
     def reverse(self) -> None:
@@ -574,7 +424,7 @@ class DraftList(_View, MutableSequence[Any]):
 
     async def aset(self, values: Iterable[Any]) -> None:
         """Record that the list gets these elements."""
-        inside = _inside(self)
+        inside = inside_of(self)
         _assign(inside.recorder, inside.slot, list(values))
 
     async def aclear(self) -> None:
@@ -588,7 +438,7 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Any:
-        inside = _inside(self)
+        inside = inside_of(self)
         child = self._child(key)
         if plain(key) not in self._unread:
             inside.recorder.note(child)
@@ -596,11 +446,10 @@ class DraftDict(_View, MutableMapping[Any, Any]):
         return _handed_out(inside.recorder, child)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        alone = getrefcount(value) == Counts.store
-        _store(_inside(self).recorder, self._child(key), value, alone)
+        _store(inside_of(self).recorder, self._child(key), value)
 
     def __delitem__(self, key: Any) -> None:
-        inside = _inside(self)
+        inside = inside_of(self)
         child = self._child(key)
         inside.recorder.note(child)
         key = plain(key)
@@ -611,7 +460,7 @@ class DraftDict(_View, MutableMapping[Any, Any]):
             child = self._child(key)
         except RapyerError:
             return False
-        _inside(self).recorder.note(child)
+        inside_of(self).recorder.note(child)
         return plain(key) in self._unread
 
     def __iter__(self) -> Iterator[Any]:
@@ -627,9 +476,29 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     def __or__(self, other: Any) -> dict[Any, Any]:
         return cast(dict[Any, Any], plain(self) | dict(plain(other)))
 
+    def __ror__(self, other: Any) -> dict[Any, Any]:
+        return cast(dict[Any, Any], dict(plain(other)) | plain(self))
+
+    def copy(self) -> dict[Any, Any]:
+        """An ordinary dict of the entries. The whole dict counts as read."""
+        return cast(dict[Any, Any], plain(self))
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """The entry, made of the default if there is none. The key counts as read."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Take out the last entry. The whole dict counts as read."""
+        keys = list(self._all)
+        if not keys:
+            raise KeyError("popitem(): dictionary is empty")
+        return keys[-1], self.pop(keys[-1])
+
     def pop(self, key: Any, *default: Any) -> Any:
         """Take out an entry. The key counts as read."""
-        inside = _inside(self)
+        inside = inside_of(self)
         child = self._child(key)
         inside.recorder.note(child)
         key = plain(key)
@@ -661,7 +530,7 @@ class DraftDict(_View, MutableMapping[Any, Any]):
 
     async def aset(self, values: Any) -> None:
         """Record that the dict gets these entries."""
-        inside = _inside(self)
+        inside = inside_of(self)
         _assign(inside.recorder, inside.slot, dict(values))
 
     async def aclear(self) -> None:
@@ -675,14 +544,13 @@ class DraftSet(_View, MutableSet[Any]):
     __slots__ = ()
 
     def __contains__(self, member: object) -> bool:
-        self._note(member)
-        return plain(member) in self._unread
-
-    def _note(self, member: Any) -> bytes:
-        inside = _inside(self)
-        name = inside.slot.entry_name(plain(member))
-        inside.recorder.exact[name] = inside.recorder.exact.get(name, 0) + 1
-        return name
+        inside = inside_of(self)
+        member = plain(member)
+        try:
+            inside.recorder.note_field(inside.slot.entry_name(member))
+        except RapyerError:
+            return False
+        return member in self._unread
 
     def __iter__(self) -> Iterator[Any]:
         return iter(list(self._all))
@@ -696,17 +564,16 @@ class DraftSet(_View, MutableSet[Any]):
 
     def add(self, value: Any) -> None:
         """Add a member. Reads nothing."""
-        member = plain(value)
-        inside = _inside(self)
-        inside.recorder.dumped(inside.slot, {member})
-        self._call("add", member)
+        self._call("add", self._storable(value))
 
     def discard(self, value: Any) -> None:
         """Remove a member if it is there. Reads nothing."""
-        member = plain(value)
-        inside = _inside(self)
+        self._call("discard", self._storable(value))
+
+    def _storable(self, value: Any) -> Any:
+        member, inside = plain(value), inside_of(self)
         inside.recorder.dumped(inside.slot, {member})
-        self._call("discard", member)
+        return member
 
     def remove(self, value: Any) -> None:
         """Remove a member. That it is there counts as read."""
@@ -719,6 +586,48 @@ class DraftSet(_View, MutableSet[Any]):
         for other in others:
             for member in list(other):
                 self.add(member)
+
+    def difference_update(self, *others: Iterable[Any]) -> None:
+        """Remove members. Reads nothing."""
+        for other in others:
+            for member in list(other):
+                self.discard(member)
+
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        """Keep only what all the others have too. The whole set counts as read."""
+        self.difference_update(plain(self) - plain(self).intersection(*others))
+
+    def symmetric_difference_update(self, other: Iterable[Any]) -> None:
+        """Keep what only one of the two has. These members count as read."""
+        self ^= set(other)
+
+    def union(self, *others: Iterable[Any]) -> set[Any]:
+        """An ordinary set. The whole set counts as read; so for the following."""
+        return cast(set[Any], plain(self).union(*others))
+
+    def intersection(self, *others: Iterable[Any]) -> set[Any]:
+        """An ordinary set."""
+        return cast(set[Any], plain(self).intersection(*others))
+
+    def difference(self, *others: Iterable[Any]) -> set[Any]:
+        """An ordinary set."""
+        return cast(set[Any], plain(self).difference(*others))
+
+    def symmetric_difference(self, other: Iterable[Any]) -> set[Any]:
+        """An ordinary set."""
+        return cast(set[Any], plain(self).symmetric_difference(other))
+
+    def issubset(self, other: Iterable[Any]) -> bool:
+        """Whether the other has all members."""
+        return bool(plain(self).issubset(other))
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        """Whether it has all members of the other."""
+        return bool(plain(self).issuperset(other))
+
+    def copy(self) -> set[Any]:
+        """An ordinary set."""
+        return cast(set[Any], plain(self))
 
     def clear(self) -> None:
         """Empty it. Reads nothing."""
@@ -738,7 +647,7 @@ class DraftSet(_View, MutableSet[Any]):
 
     async def aset(self, values: Iterable[Any]) -> None:
         """Record that the set gets these members."""
-        inside = _inside(self)
+        inside = inside_of(self)
         _assign(inside.recorder, inside.slot, set(values))
 
     async def aclear(self) -> None:
@@ -758,7 +667,7 @@ def recorder_of(draft: Any) -> Recorder | None:
     """The recorder behind a draft of a whole object; None for anything else."""
     if type(draft) is not Draft:
         return None
-    inside = _inside(draft)
+    inside = inside_of(draft)
     return None if inside.slot.steps else inside.recorder
 
 

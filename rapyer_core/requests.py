@@ -7,8 +7,9 @@ blocking code) carries them out:
   that list, never raised. A connection that was lost, or did not answer in time, is *thrown* into the
   generator as :class:`Lost`.
 * ``Pause``  -> ``None`` after that many seconds. The driver gives back a held connection first.
-* ``Turn``   -> ``None`` once this operation is the only one of its process and session that writes these keys.
-  It ends with the operation.
+* ``Turn``   -> whether it had to wait, once this operation is the only one of its process and session that writes these
+  keys. It ends with the operation, or with its next Turn. A shared one only waits for transactions that were tried
+  in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held connection first.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ class Pause:
 
 @dataclass(slots=True, frozen=True)
 class Turn:
-    """Wait until no other operation of this session writes these keys. timeout: seconds."""
+    """Wait until no other operation of this session writes these keys. timeout: seconds. shared: only let pass."""
 
     keys: tuple[bytes, ...]
     timeout: float
+    shared: bool = False
 
 
 Request = Batch | Pause | Turn

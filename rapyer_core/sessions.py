@@ -6,22 +6,50 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
-from rapyer_core.errors import SessionClosed
+from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
 from rapyer_core.requests import Batch, Operation, Pause, Turn
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Link, Pool
-from rapyer_core.waiting import Places, Turns, Worker, sleep
+from rapyer_core.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
 
 R = TypeVar("R")
+
+
+RESERVED = 5.0
+"""Seconds that a transaction may keep its keys to itself, at most."""
+
+
+class Reservation:
+    """Keys that one transaction, tried in vain before, has to itself among the writers of this event loop."""
+
+    def __init__(self, loop: Loop, keys: Sequence[bytes]) -> None:
+        self._loop, self._keys = loop, list(keys)
+        self._ending = Repeating(lambda: RESERVED, self._end)
+
+    async def _end(self) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        # One by one, because the end of the time and the end of the transaction may come at once.
+        while self._keys:
+            with suppress(IndexError):
+                key = self._keys.pop()
+                self._loop.reserved.pop(key, None)
+                self._loop.turns.give_back([key])
+
+    def stop(self) -> None:
+        """Let the others pass."""
+        self._ending.stop()
+        self._give_back()
 
 
 class Loop:
@@ -30,8 +58,47 @@ class Loop:
     def __init__(self, settings: Settings) -> None:
         self.pool = Pool(settings)
         self.turns = Turns()
+        self.reserved: dict[bytes, Worker] = {}
+        """Who has which keys to itself."""
         self.tasks: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each task."""
+
+    async def reserve(self, keys: Sequence[bytes], timeout: float) -> Reservation:
+        """Have these keys for the running task alone, for a while: others that write them wait. It may pass itself.
+
+        A courtesy, which makes sure that a long transaction comes through among many short writers of this process;
+        nothing relies on it. When the keys cannot be had within timeout seconds, they stay free.
+        """
+        free = self._not_mine(keys)
+        try:
+            await self.turns.take(free, timeout)
+        except Conflict:
+            free = ()
+        self.reserved.update(dict.fromkeys(free, current_worker()))
+        return Reservation(self, free)
+
+    async def take_turn(self, turn: Turn) -> Sequence[bytes]:
+        """Wait for the turn; the keys to give back."""
+        keys = self._not_mine(turn.keys)
+        await self.turns.take(keys, turn.timeout)
+        return keys
+
+    async def let_pass(self, turn: Turn) -> None:
+        """Wait until nobody has the keys reserved."""
+        keys = [key for key in self._not_mine(turn.keys) if key in self.reserved]
+        with suppress(Conflict):
+            await self.turns.take(keys, turn.timeout)
+            self.turns.give_back(keys)
+
+    def must_wait(self, turn: Turn) -> bool:
+        """Whether somebody else has one of the keys reserved."""
+        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(turn.keys))
+
+    def _not_mine(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        if not self.reserved:
+            return keys
+        me = current_worker()
+        return tuple(key for key in keys if self.reserved.get(key) is not me)
 
 
 class Session:
@@ -67,7 +134,8 @@ class Session:
     async def run_holding(self, make: Callable[[bool], Operation[R]]) -> tuple[R, Link | None]:
         """Drive ``make(watching)``. With a connection to spare, watching: the caller gets that connection too."""
         pool = self.loop.pool
-        spare = pool.spare(reserve=pool.size // 2)
+        # At least one connection is left to others, or the block could not use the session.
+        spare = pool.spare(reserve=(pool.size + 1) // 2)
         operation = make(spare is not None)
         driver = _Driver(self.loop, spare)
         try:
@@ -80,11 +148,6 @@ class Session:
         finally:
             operation.close()
             driver.end()
-
-    def release(self, link: Link | None) -> None:
-        """Give back a connection from ``run_holding``."""
-        if link is not None:
-            self.loop.pool.release(link)
 
     async def close(self) -> None:
         """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
@@ -134,19 +197,29 @@ class _Driver:
                     self._free()
                     await sleep(request.seconds)
                 elif type(request) is Turn:
-                    self._free()
-                    await self._loop.turns.take(request.keys, request.timeout)
-                    self._keys = request.keys
+                    answer = await self._turn(request)
             except Exception as error:
                 self._free()
                 failure = error
 
+    async def _turn(self, turn: Turn) -> bool:
+        if turn.shared:
+            if not self._loop.must_wait(turn):
+                return False
+            self._free()
+            await self._loop.let_pass(turn)
+            return True
+        # Never two turns at once: another operation may want the same keys in another order, or want the same again.
+        self.end()
+        self._keys = await self._loop.take_turn(turn)
+        return True
+
     def end(self) -> None:
         """Give back what is still held."""
         self._free()
-        if self._keys:
-            self._loop.turns.give_back(self._keys)
-            self._keys = ()
+        keys, self._keys = self._keys, ()
+        if keys:
+            self._loop.turns.give_back(keys)
 
     def _free(self) -> None:
         # Forgotten before it is given back: an interrupt between the two must not give it back twice.
@@ -158,8 +231,6 @@ class _Driver:
 # -- the default session --
 
 _default: Session | None = None
-
-
 
 
 async def init_rapyer(

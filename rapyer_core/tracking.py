@@ -1,250 +1,305 @@
-"""Tracked numbers: what a draft gives for an int or float field, so that ``d.score += 5`` is seen as an increment.
+"""Tracked values: what a draft gives for numbers, texts and dates, so that ``d.score += 5`` is seen as an increment.
 
-Whatever a draft hands out counts as read. The exception is a value that comes straight back: read, added to, assigned
-to the same place, and held or looked at by nobody meanwhile. Any use by a method (comparing, formatting, hashing, other
-arithmetic) marks the value as used; who else holds it is told by its reference count. What the
-count is for a value that nobody else holds depends on the interpreter, so it is measured once, at import, on the very
-patterns; where a bound variable cannot be told from a passing value, everything counts as read. No I/O.
+Whatever a draft hands out counts as read. The exception is a value that comes straight back: read, changed by one
+in-place operator (or ``d.x = d.x + k``, ``- k``), and assigned to the place it was read from. Whether it did so is
+told by the code that does it: a tracked value remembers the instruction that made it, and each next instruction must be
+the one that takes exactly this value from the stack. Anything else, and whatever is in doubt, is a read. The values
+behave as the plain ones do. No I/O.
 """
 
 from __future__ import annotations
 
+import dis
 import functools
+import sys
 from collections.abc import Callable
-from sys import getrefcount
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from types import CodeType, FrameType
+from typing import Any
 
 Step = Callable[[Any], Any]
 
 
-class Origin(Protocol):
-    """Where a tracked number was read."""
+class Tracked:
+    """What tracked values share. origin: where it was read. steps: what was done to it since.
 
-    def came_back(self) -> None:
-        """The read was no read: its value was only added to."""
-        ...
-
-
-class Counts:
-    """Reference counts of values that nobody else holds. -1: cannot be told on this interpreter.
-
-    add: of self in ``__add__``. store: of the value in ``__setattr__`` and ``__setitem__``. call: of self in a method.
+    code, at: the instruction that made it.
     """
 
-    add = -1
-    store = -1
-    call = -1
-
-
-class TrackedInt(int):
-    """An int read through a draft."""
-
-    __rapyer_plain__ = int
-    origin: Origin | None = None
+    __slots__ = ()
+    __rapyer_plain__: type
+    origin: Any = None
     steps: tuple[Step, ...] = ()
+    code: CodeType | None = None
+    at: int = -1
 
-    def __add__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) in (int, TrackedInt):
-            return _derived(self, int(other))
-        return int.__add__(self, other)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return untracked(self).__reduce_ex__(protocol)
 
-    def __radd__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) is int:
-            return _derived(self, other)
-        return int.__radd__(self, other)
+    def __copy__(self) -> Any:
+        return untracked(self)
 
-    def __sub__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) in (int, TrackedInt):
-            return _derived(self, -int(other))
-        return int.__sub__(self, other)
-
-    def __reduce__(self) -> Any:
-        return int, (int.__int__(self),)
+    def __deepcopy__(self, memo: Any) -> Any:
+        return untracked(self)
 
     def aset(self, value: Any) -> Any:
-        """Record that the field gets this value."""
-        return _asked(self, getrefcount(self) == Counts.call, "assign", value)
+        """Record that the place gets this value. Awaitable."""
+        return _asked(self, asked_directly(self, sys._getframe(1), "aset"), "assign", value)
 
-    def aincrease(self, by: int = 1) -> Any:
-        """Record that the field is increased."""
-        return _asked(self, getrefcount(self) == Counts.call, "increase", by)
-
-
-class TrackedFloat(float):
-    """A float read through a draft."""
-
-    __rapyer_plain__ = float
-    origin: Origin | None = None
-    steps: tuple[Step, ...] = ()
-
-    def __add__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) in _REAL:
-            return _derived(self, other, lambda value: value + other)
-        return float.__add__(self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) in _REAL:
-            return _derived(self, other, lambda value: other + value)
-        return float.__radd__(self, other)
-
-    def __sub__(self, other: Any) -> Any:
-        if getrefcount(self) == Counts.add and type(other) in _REAL:
-            return _derived(self, other, lambda value: value - other)
-        return float.__sub__(self, other)
-
-    def __reduce__(self) -> Any:
-        return float, (float.__float__(self),)
-
-    def aset(self, value: Any) -> Any:
-        """Record that the field gets this value."""
-        return _asked(self, getrefcount(self) == Counts.call, "assign", value)
-
-    def aincrease(self, by: float = 1.0) -> Any:
-        """Record that the field is increased."""
-        return _asked(self, getrefcount(self) == Counts.call, "increase", by)
+    def aincrease(self, by: Any = 1) -> Any:
+        """Record that the place is increased. Awaitable."""
+        return _asked(self, asked_directly(self, sys._getframe(1), "aincrease"), "increase", by)
 
 
-def _mark_uses(cls: type, base: type) -> None:
-    """Every other method of the number makes the value a used one, whatever comes of it afterwards."""
-    own = {"__add__", "__radd__", "__sub__", "__reduce__", "__reduce_ex__", "__new__", "__getnewargs__", "__class__"}
-    for name in vars(base):
-        method = getattr(base, name)
-        if name.startswith("__") and name not in own | set(vars(object)) - _USING and callable(method):
-            setattr(cls, name, _marking(method))
-
-
-_USING = {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__str__", "__repr__", "__format__"}
-
-
-def _marking(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def used(self: Any, *arguments: Any) -> Any:
-        self.origin = None
-        return method(self, *arguments)
-
-    return used
-
-
-_mark_uses(TrackedInt, int)
-_mark_uses(TrackedFloat, float)
-
-_REAL = (int, float, TrackedInt, TrackedFloat)
-
-
-def tracked(value: Any, origin: Origin) -> Any:
-    """The number as a tracked one."""
-    made = TrackedInt(value) if type(value) is int else TrackedFloat(value)
-    made.origin = origin
-    return made
-
-
-def _derived(source: TrackedInt | TrackedFloat, other: Any, step: Step | None = None) -> Any:
-    """What source + other is, remembering how it came about."""
-    if step is None:
-        step = _adding(other)
-    value = step(int.__int__(source) if isinstance(source, TrackedInt) else float.__float__(source))
-    if source.origin is None:
-        return value
-    made: TrackedInt | TrackedFloat = TrackedInt(value) if isinstance(source, TrackedInt) else TrackedFloat(value)
-    made.origin = source.origin
-    made.steps = (*source.steps, step)
-    return made
-
-
-def _adding(number: int) -> Step:
-    return lambda value: value + number
-
-
-async def _asked(source: TrackedInt | TrackedFloat, alone: bool, what: str, value: Any) -> Any:
-    origin: Any = source.origin
+async def _asked(source: Tracked, alone: bool, what: str, value: Any) -> Any:
     if alone:
-        origin.came_back()
-    return getattr(origin, what)(value)
+        source.origin.came_back()
+    return getattr(source.origin, what)(value)
 
 
-# -- measuring, once --
+def tracked(value: Any, origin: Any, frame: FrameType) -> Any:
+    """The value as a tracked one; the value itself if its type is not followed. frame: of the code that reads it."""
+    kind = TRACKED.get(type(value))
+    return value if kind is None else _made(kind, value, origin, (), frame)
 
 
-class _Probe:
-    """Does with attributes and items what a draft does, and notes the counts."""
-
-    add: list[int]
-    store: list[int]
-    call: list[int]
-
-    def __init__(self) -> None:
-        for name in ("add", "store", "call"):
-            object.__setattr__(self, name, [])
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("add", "store", "call", "__class__"):
-            return object.__getattribute__(self, name)
-        return _ProbeInt.of(self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self.store.append(getrefcount(value))
-
-    def __getitem__(self, name: str) -> Any:
-        return _ProbeInt.of(self)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.store.append(getrefcount(value))
+def untracked(value: Any) -> Any:
+    """A plain value, whatever it was."""
+    return _COPIED[value.__rapyer_plain__](value) if isinstance(value, Tracked) else value
 
 
-class _ProbeInt(int):
-    probe: _Probe
-
-    @classmethod
-    def of(cls, probe: _Probe) -> _ProbeInt:
-        made = cls(1)
-        made.probe = probe
-        return made
-
-    def __add__(self, other: Any) -> Any:
-        self.probe.add.append(getrefcount(self))
-        return _ProbeInt.of(self.probe)
-
-    def called(self) -> None:
-        self.probe.call.append(getrefcount(self))
+def _made(kind: type[Any], value: Any, origin: Any, steps: tuple[Step, ...], frame: FrameType) -> Any:
+    made = _SPREAD[kind.__rapyer_plain__](kind, value)
+    made.origin, made.steps, made.code, made.at = origin, steps, frame.f_code, frame.f_lasti
+    return made
 
 
-def _passing(p: Any) -> None:
-    p.x += 1
-    p.x = p.x + 1
-    p["x"] += 1
-    p["x"] = p["x"] + 1
-    p.x.called()
+# -- the classes --
 
 
-def _bound_before(p: Any) -> None:
-    value = p.x
-    p.x = value + 1
+def _day(kind: type[Any], value: date) -> Any:
+    return kind(value.year, value.month, value.day)
 
 
-def _bound_after(p: Any) -> None:
-    value = p.x + 1
-    p.x = value
+def _moment(kind: type[Any], value: datetime) -> Any:
+    clock = (value.hour, value.minute, value.second, value.microsecond)
+    return kind(value.year, value.month, value.day, *clock, value.tzinfo, fold=value.fold)
 
 
-def _bound_call(p: Any) -> None:
-    value = p.x
-    value.called()
+def _span(kind: type[Any], value: timedelta) -> Any:
+    return kind(value.days, value.seconds, value.microseconds)
 
 
-def _measured(pattern: Callable[[Any], None]) -> _Probe:
-    probe = _Probe()
-    pattern(probe)
-    return probe
+def _same(kind: type[Any], value: Any) -> Any:
+    return kind(value)
 
 
-def _measure() -> None:
-    passing = _measured(_passing)
-    adds, stores, calls = set(passing.add), set(passing.store), set(passing.call)
-    if len(adds) == len(stores) == len(calls) == 1:
-        add, store, call = adds.pop(), stores.pop(), calls.pop()
-        before, after, bound = _measured(_bound_before), _measured(_bound_after), _measured(_bound_call)
-        if min(before.add) > add and min(after.store) > store and min(bound.call) > call:
-            Counts.add, Counts.store, Counts.call = add, store, call
+_SPREAD: dict[type, Callable[[type[Any], Any], Any]] = {
+    **dict.fromkeys((int, float, complex, Decimal, Fraction, str, bytes), _same),
+    date: _day,
+    datetime: _moment,
+    timedelta: _span,
+}
 
 
-_measure()
+def _copied(base: type) -> Callable[[Any], Any]:
+    return functools.partial(_SPREAD[base], base)
+
+
+_COPIED: dict[type, Callable[[Any], Any]] = {
+    **{base: _copied(base) for base in _SPREAD},
+    # int() and the others ask the class first.
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+}
+
+_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
+
+
+def _operator(base: type, name: str, left: bool) -> Callable[..., Any]:
+    """The method of a tracked class: the base's result, followed if this very value comes straight from its place."""
+    plain_method: Callable[..., Any] = getattr(base, name)
+
+    def method(self: Any, other: Any, *more: Any) -> Any:
+        value = plain_method(self, other, *more)
+        if value is NotImplemented or self.origin is None:
+            return value
+        value = _base_of(value)
+        frame = sys._getframe(1)
+        kind = TRACKED.get(type(value))
+        if kind is None or not taken_by_operator(self, frame, left):
+            return value
+        operand = untracked(other)
+        return _made(kind, value, self.origin, (*self.steps, lambda now: plain_method(now, operand, *more)), frame)
+
+    method.__name__ = name
+    return method
+
+
+def _base_of(value: Any) -> Any:
+    # Arithmetic of a datetime subclass gives the subclass.
+    return untracked(value) if isinstance(value, Tracked) else value
+
+
+def _class_for(base: type) -> type[Any]:
+    body: dict[str, Any] = {"__rapyer_plain__": base, "__module__": __name__}
+    for operator in _OPERATORS:
+        for name, left in ((f"__{operator}__", True), (f"__r{operator}__", False)):
+            if hasattr(base, name):
+                body[name] = _operator(base, name, left)
+    return type(f"Tracked{base.__name__.title()}", (Tracked, base), body)
+
+
+TRACKED: dict[type, type[Any]] = {base: _class_for(base) for base in _SPREAD}
+"""Plain type -> its tracked class. bool, None and Enum cannot be followed: they are read."""
+
+
+# -- what the running code does with a value --
+
+
+def taken_by_operator(value: Tracked, frame: FrameType, left: bool) -> bool:
+    """Whether the instruction that runs is an operator that may be followed, with the value as this operand."""
+    if frame.f_code is not value.code:
+        return False
+    return _known(frame.f_code).judged("operator", value.at, frame.f_lasti, left)
+
+
+def comes_back(value: Tracked, frame: FrameType) -> bool:
+    """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack."""
+    if frame.f_code is not value.code or not value.steps:
+        return False
+    return _known(frame.f_code).judged("store", value.at, frame.f_lasti, "")
+
+
+def asked_directly(value: Tracked, frame: FrameType, name: str) -> bool:
+    """Whether the call that runs is ``d.x.name(...)``, with nothing between the reading of x and the name."""
+    if frame.f_code is not value.code:
+        return False
+    return _known(frame.f_code).judged("call", value.at, frame.f_lasti, name)
+
+
+_SIGNS = ("+", "-", "*", "/", "//", "%", "**", "<<", ">>", "&", "|", "^")
+_FOLLOWED = frozenset({"+", "-", *(f"{sign}=" for sign in _SIGNS)})
+_IDLE = frozenset({"CACHE", "EXTENDED_ARG", "NOP"})
+_ENDINGS = ([("SWAP", 2), "STORE_ATTR"], [("SWAP", 3), ("SWAP", 2), "STORE_SUBSCR"])
+"""What follows an in-place operator on an attribute, and on an entry."""
+
+_KEPT = 2000
+"""Code objects that are remembered, at most."""
+
+
+@dataclass(slots=True)
+class _Code:
+    """One code object's instructions, and what was found out about pairs of them."""
+
+    code: CodeType
+    steps: list[dis.Instruction]
+    index: dict[int, int]
+    verdicts: dict[tuple[str, int, int, Any], bool] = field(default_factory=dict)
+
+    def judged(self, question: str, made: int, now: int, detail: Any) -> bool:
+        key = (question, made, now, detail)
+        found = self.verdicts.get(key)
+        if found is None:
+            found = False
+            if made in self.index and now in self.index:
+                found = bool(getattr(self, f"_{question}")(self.index[made], self.index[now], detail))
+            self.verdicts[key] = found
+        return found
+
+    def _operator(self, made: int, now: int, left: bool) -> bool:
+        maker, taker = self.steps[made], self.steps[now]
+        if taker.opname != "BINARY_OP" or taker.argrepr not in _FOLLOWED:
+            return False
+        in_place = taker.argrepr.endswith("=")
+        if not left and (in_place or taker.argrepr != "+"):
+            return False
+        if not (_reads(maker) or (_adds(maker) and not in_place)):
+            return False
+        inner, outer = _place(maker), _place(taker)
+        if inner is not None and outer is not None and inner != outer:
+            # The operand of an operator is what begins (or ends) where the whole expression does.
+            return inner[0] == outer[0] if left else inner[1] == outer[1]
+        depth = self._depth(made, now)
+        return depth == 2 if left else depth == 1 and now == made + 1
+
+    def _store(self, made: int, now: int, _: str) -> bool:
+        maker, store = self.steps[made], self.steps[now]
+        if maker.opname != "BINARY_OP":
+            return False
+        if maker.argrepr.endswith("="):
+            between = [(step.opname, step.arg) for step in self.steps[made + 1 : now]]
+            return [*between, store.opname] in _ENDINGS
+        return (store.opname, self._depth(made, now)) in (("STORE_ATTR", 2), ("STORE_SUBSCR", 3))
+
+    def _call(self, made: int, now: int, name: str) -> bool:
+        maker, call = self.steps[made], self.steps[now]
+        after = self.steps[made + 1]
+        inner, outer = _place(maker), _place(call)
+        return (
+            _reads(maker)
+            and after.opname in ("LOAD_ATTR", "LOAD_METHOD")
+            and after.argval == name
+            and call.opname.startswith("CALL")
+            and inner is not None
+            and outer is not None
+            and inner != outer
+            and inner[0] == outer[0]
+        )
+
+    def _depth(self, made: int, now: int) -> int | None:
+        """Values on the stack from the made one upwards, just before now; None if it may have been touched."""
+        depth = 1
+        for step in self.steps[made + 1 : now]:
+            if step.opname.startswith("LOAD_FAST"):
+                depth += step.opname.count("LOAD_FAST")
+            elif step.opname in ("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"):
+                depth += 1
+            elif step.opname == "LOAD_ATTR" and depth >= 2:
+                continue
+            elif _subscribes(step) and depth >= 3:
+                depth -= 1
+            else:
+                return None
+        return depth
+
+
+def _subscribes(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_SUBSCR" or (step.opname == "BINARY_OP" and step.argrepr == "[]")
+
+
+def _reads(step: dis.Instruction) -> bool:
+    return step.opname == "LOAD_ATTR" or _subscribes(step)
+
+
+def _adds(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_OP" and step.argrepr in ("+", "-")
+
+
+def _place(step: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Where in the source the expression of an instruction begins and ends; None if the code does not say."""
+    found = step.positions
+    if found is None:
+        return None
+    line, end_line, column, end_column = found.lineno, found.end_lineno, found.col_offset, found.end_col_offset
+    if line is None or end_line is None or column is None or end_column is None:
+        return None
+    return (line, column), (end_line, end_column)
+
+
+_codes: dict[int, _Code] = {}
+
+
+def _known(code: CodeType) -> _Code:
+    # By identity: code objects compare by value, which is slow. The entry keeps the code, so that the id stays its own.
+    found = _codes.get(id(code))
+    if found is None:
+        if len(_codes) >= _KEPT:
+            _codes.clear()
+        steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
+        found = _codes[id(code)] = _Code(code, steps, {step.offset: at for at, step in enumerate(steps)})
+    return found

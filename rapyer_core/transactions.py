@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from rapyer_core.blocks import (
     Block,
@@ -26,10 +26,15 @@ from rapyer_core.collection import Target
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
+from rapyer_core.operations.commit import Fence
 from rapyer_core.retries import Retry
-from rapyer_core.sessions import Session, current
+from rapyer_core.sessions import Loop, Session, current
+from rapyer_core.tracking import untracked
 from rapyer_core.transports.aio import Link
-from rapyer_core.waiting import Repeating, current_worker, shielded, sleep
+from rapyer_core.waiting import Repeating, Worker, current_worker, shielded, sleep
+
+ALONE = 10.0
+"""Seconds that a transaction which met other writers waits to have its keys to itself; then it runs all the same."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -51,12 +56,12 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._link: Link | None = None
+        self._loop: Loop | None = None
 
     async def __aenter__(self) -> T:
         context = self._session.context
-        seen, self._link = await self._session.run_holding(
-            lambda watching: enter(context, self._targets, watching)
-        )
+        self._loop = self._session.loop
+        seen, self._link = await self._session.run_holding(lambda watching: enter(context, self._targets, watching))
         try:
             for obj, target, found in zip(self._objects, self._targets, seen, strict=True):
                 self._block.add(target, found, locals_of(obj), watched=True)
@@ -71,15 +76,17 @@ class Pipeline(Generic[T]):
     ) -> None:
         try:
             if kind is None:
+                operation = self._block.commit(watching=self._link is not None)
                 link, self._link = self._link, None
-                await self._session.run(self._block.commit(watching=link is not None), link)
+                await self._session.run(operation, link)
         finally:
             self._block.close()
             self._let_go()
 
     def _let_go(self) -> None:
         link, self._link = self._link, None
-        self._session.release(link)
+        if link is not None and self._loop is not None:
+            self._loop.pool.release(link)
 
 
 @overload
@@ -119,7 +126,7 @@ class Transaction:
 
     def __init__(self, session: Session, retry: Retry | None = None, exactly_once: bool | None = None) -> None:
         self._session = session
-        self._block = Block(session.context, retry, exactly_once)
+        self._block = Block(session.context, retry, exactly_once, presence=True)
 
     async def get(self, cls: type[T], pk: Any) -> T:
         """The draft of an object. NotFound; that it is absent counts as read."""
@@ -154,6 +161,7 @@ class Transaction:
         """Delete an object at commit: a draft, an instance, or ``delete(Player, pk)``; whether it is there now."""
         target = transaction_target(self._session.context, obj, pk)
         recorder = (await self._read([target]))[0]
+        self._block.check_open()
         if recorder.work is None or recorder.deleted:
             return False
         if recorder.local is None and not isinstance(obj, type):
@@ -165,6 +173,7 @@ class Transaction:
         return self._session.context.collection(model_of(cls)).target(pk)
 
     async def _read(self, targets: Sequence[Target]) -> list[Any]:
+        self._block.check_open()
         known = self._block.recorders
         missing = list({target.key: target for target in targets if target.key not in known}.values())
         if missing:
@@ -251,37 +260,36 @@ async def _transact(
     while True:
         attempts += 1
         tx = Transaction(chosen, retry, exactly_once)
-        queued = await _queue(chosen, keys)
+        # Once another writer came first, those of this process wait: a long transaction would never come through.
+        alone = await chosen.loop.reserve(keys, ALONE) if keys else None
         try:
             result = await function(tx, *args, **kwargs)
             await tx._commit()
-            return result
+            return cast(R, untracked(result))
         except Conflict as conflict:
             pause = next(pauses, None)
             if pause is None:
                 conflict.attempts = attempts
                 raise
-            keys = tuple(b"~transact:" + key for key in tx._block.keys)
+            keys = tx._block.keys
         finally:
             tx._block.close()
-            chosen.loop.turns.give_back(queued)
+            if alone is not None:
+                alone.stop()
         await sleep(pause)
-
-
-async def _queue(session: Session, keys: Sequence[bytes]) -> Sequence[bytes]:
-    """After a conflict, contenders of this process run one after the other. Only a courtesy: waits a second at most."""
-    try:
-        await session.loop.turns.take(keys, 1.0)
-    except Conflict:
-        return ()
-    return keys
 
 
 class LockBlock(Generic[T]):
     """The block of ``lock``."""
 
     def __init__(
-        self, objects: Sequence[Any], name: str, timeout: float, lease: float, retry: Retry | None, once: bool | None,
+        self,
+        objects: Sequence[Any],
+        name: str,
+        timeout: float,
+        lease: float,
+        retry: Retry | None,
+        once: bool | None,
         session: Session | None,
     ) -> None:
         if not lease > 0 or timeout < 0:
@@ -291,64 +299,65 @@ class LockBlock(Generic[T]):
         self._targets = pipeline_targets(self._session.context, objects)
         self._name, self._timeout, self._lease = name, timeout, lease
         self._retry, self._once = retry, once
-        self._marks: dict[bytes, int] = {}
+        self._marks: dict[bytes, int] | None = None
         self._scope: Scope | None = None
+        self._loop: Loop | None = None
+        self._root: LockBlock[Any] = self
+        self._worker: Worker | None = None
         self._turns: list[bytes] = []
-        self._renewing: Repeating | None = None
-        self._outer: LockBlock[Any] | None = None
+        self._renewing: list[Repeating] = []
 
     async def __aenter__(self) -> T:
-        tasks = self._session.loop.tasks
-        worker = current_worker()
-        outer: LockBlock[Any] | None = tasks.get(worker)
-        self._outer = outer
-        if outer is None:
-            self._scope = Scope(Block(self._session.context, self._retry, self._once))
-            tasks[worker] = self
+        if self._scope is not None:
+            raise RuntimeError("a lock block is entered once: call lock() again")
+        self._loop, self._worker = self._session.loop, current_worker()
+        self._root = self._loop.tasks.setdefault(self._worker, self)
+        if self._root is self:
+            scope = Scope(Block(self._session.context, self._retry, self._once))
         else:
-            self._scope = outer._scope
-        assert self._scope is not None
-        self._scope.depth += 1
-        self._marks = self._scope.marks()
+            assert self._root._scope is not None
+            scope = self._root._scope
+        self._scope = scope
         try:
-            await self._take(self._scope)
-            await self._read(self._scope)
-            made: T = drafts(self._scope.block, self._targets)
+            # What the block around this one did until now stays, whatever becomes of this one.
+            self._marks = scope.marks()
+            await self._take(scope, self._loop)
+            await self._read(scope)
+            made: T = drafts(scope.block, self._targets)
             return made
         except BaseException:
-            await self._leave(self._scope, commit=False)
+            await self._leave(scope, self._loop, commit=False)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._scope is not None
-        await self._leave(self._scope, commit=kind is None)
+        assert self._loop is not None
+        await self._leave(self._scope, self._loop, commit=kind is None)
 
-    async def _take(self, scope: Scope) -> None:
+    async def _take(self, scope: Scope, loop: Loop) -> None:
         end = time.monotonic() + self._timeout
-        root = self._outer or self
-        while root._outer is not None:
-            root = root._outer
         for fence in scope.wanted(self._targets, self._name):
-            patience = scope.patience(fence, max(0.0, end - time.monotonic()))
             start = time.monotonic()
+            patience = scope.patience(fence, max(0.0, end - start))
             try:
-                await self._session.loop.turns.take([fence.key], patience)
+                await loop.turns.take([fence.key], patience)
             except Conflict:
                 raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
-            root._turns.append(fence.key)
-            left = max(0.0, patience - (time.monotonic() - start))
-            scope.fences[fence.key] = fence
-            scope.leases[fence.key] = self._lease
             try:
+                left = max(0.0, patience - (time.monotonic() - start))
                 await self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
-            except LockTimeout:
-                del scope.fences[fence.key]
+            except BaseException as error:
+                # Turned down, it is nobody's; after anything else the server may hold it in our name.
+                if not isinstance(error, LockTimeout):
+                    await shielded(functools.partial(self._give_back, [fence]))
+                loop.turns.give_back([fence.key])
                 raise
-        if root._renewing is None:
-            root._renewing = Repeating(
-                lambda: min(scope.leases.values()) / 3, functools.partial(_renew, self._session, scope)
+            self._root._turns.append(fence.key)
+            scope.fences[fence.key] = fence
+            self._root._renewing.append(
+                Repeating(lambda: self._lease / 3, functools.partial(_renew, self._session, fence, self._lease))
             )
 
     async def _read(self, scope: Scope) -> None:
@@ -362,39 +371,39 @@ class LockBlock(Generic[T]):
             if recorder.local is None:
                 recorder.local = locals_of(obj)
 
-    async def _leave(self, scope: Scope, commit: bool) -> None:
-        scope.depth -= 1
-        if self._outer is not None:
-            if not commit:
+    async def _leave(self, scope: Scope, loop: Loop, commit: bool) -> None:
+        if self._root is not self:
+            if not commit and self._marks is not None:
                 scope.back(self._marks)
             return
-        self._session.loop.tasks.pop(current_worker(), None)
+        if self._worker is not None:
+            loop.tasks.pop(self._worker, None)
         try:
             if commit:
                 await self._session.run(scope.block.commit(fences=scope.fences.values()))
                 scope.fences.clear()
         finally:
             scope.block.close()
+            for renewing in self._renewing:
+                renewing.stop()
             try:
-                if self._renewing is not None:
-                    self._renewing.stop()
                 if scope.fences:
-                    await shielded(functools.partial(self._give_back, scope))
+                    await shielded(functools.partial(self._give_back, list(scope.fences.values())))
             finally:
-                self._session.loop.turns.give_back(self._turns)
+                loop.turns.give_back(self._turns)
                 self._turns = []
 
-    async def _give_back(self, scope: Scope) -> None:
-        for fence in scope.fences.values():
-            await self._session.run(locks.release(self._session.context, fence))
-        scope.fences.clear()
+    async def _give_back(self, fences: Sequence[Fence]) -> None:
+        for fence in fences:
+            # A lock that cannot be given back ends with its lease.
+            with suppress(RapyerError):
+                await self._session.run(locks.release(self._session.context, fence))
 
 
-async def _renew(session: Session, scope: Scope) -> None:
-    """Renew every held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
-    for key, fence in list(scope.fences.items()):
-        with suppress(RapyerError):
-            await session.run(locks.renew(session.context, fence, scope.leases[key]))
+async def _renew(session: Session, fence: Fence, lease: float) -> None:
+    """Renew a held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
+    with suppress(RapyerError):
+        await session.run(locks.renew(session.context, fence, lease))
 
 
 @overload

@@ -15,12 +15,22 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
 
 from rapyer_core.collection import EXISTS, Context, Fields, Target
-from rapyer_core.errors import ConnectionFailed, Conflict, LockLost, NotApplied, NotFound, OutcomeUnknown, ServerRefused, WrongKeyType
+from rapyer_core.errors import (
+    Conflict,
+    ConnectionFailed,
+    LockLost,
+    NotApplied,
+    NotFound,
+    OutcomeUnknown,
+    PoolTimeout,
+    ServerRefused,
+    WrongKeyType,
+)
 from rapyer_core.models import IndexField
 from rapyer_core.requests import (
     Batch,
@@ -40,7 +50,15 @@ PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"}
 """Refusals that end by themselves: the write was not applied, and is tried again until the deadline."""
 
 TOKEN_LIFE = 600.0
-"""Seconds an exactly-once token lives. Far beyond any deadline of a look-up that trusts it."""
+"""Seconds an exactly-once token lives. No look-up trusts its absence after half of that."""
+
+LOOKING = 10.0
+"""Seconds, at least, to look for the token of an EXEC whose reply was lost, while the server cannot be reached."""
+
+
+def _clock() -> float:
+    """Seconds. Goes on while the computer sleeps, as the life of a token on the server does."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,64 +147,165 @@ def commit(
     to an EXEC was lost (with exactly_once: only when the server stays unreachable); NotApplied; WrongKeyType.
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    targets = [unit.target for unit in units]
-    retry = retry or ctx.retry
-    if once:
-        retry = replace(retry, deadline=min(retry.deadline, TOKEN_LIFE / 2))
-    pauses = retry.pauses()
-    token = own_token(targets[0]) if once else None
-    tried = Outcome([], [], [], 0)
-    lost_one: Lost | None = None
-    queued = False
-    relinked = False
-    while True:
-        stop: Exception
+    run = _Commit(ctx, units, retry or ctx.retry, fences, extra, own_token(units[0].target) if once else None)
+    return (yield from run.operation(lead))
+
+
+@dataclass(slots=True)
+class _Commit:
+    """One commit under way. token: the exactly-once token. doubt: when an EXEC was sent whose outcome is not known.
+
+    What a doubtful EXEC did is told by its token, which the next reading looks for, under WATCH: there, it was applied.
+    Absent, it can still arrive late, but is void as soon as anything that it watched has changed. So the same things
+    seen lead to the very same change, and whichever of the two EXECs comes through, the outcome is that of both.
+    """
+
+    ctx: Context
+    units: Sequence[Unit]
+    retry: Retry
+    fences: Sequence[Fence]
+    extra: Sequence[Command]
+    token: bytes | None
+    tried: Outcome = field(default_factory=lambda: Outcome([], [], [], 0))
+    doubt: float | None = None
+    settled: bool = False
+    queued: bool = False
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return tuple(sorted({unit.target.key for unit in self.units}))
+
+    def operation(self, lead: Lead | None) -> Operation[Outcome]:
+        """Tries, with pauses between them, until one comes through or none may follow."""
+        conflicts: Iterator[float] = self.retry.pauses()
+        losses: Iterator[float] | None = None
+        if lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline, shared=True))):
+            # Waiting for a turn gives the connection back, and the WATCH on it is gone.
+            lead = None
+        while True:
+            stop: Exception | None = None
+            try:
+                if (yield from self._try(lead)):
+                    return self.tried
+            except (Lost, PoolTimeout, ServerRefused) as error:
+                if not self._passes(error, first=losses is None):
+                    raise self._ending(error) from None
+                stop = error
+            lead = None
+            if losses is None and isinstance(stop, Lost):
+                looking = min(max(self.retry.deadline, LOOKING), TOKEN_LIFE / 2)
+                losses = Retry(deadline=looking, cap=self.retry.cap).pauses()
+            pause = next(conflicts if self.doubt is None or losses is None else losses, None)
+            if pause is None:
+                raise self._ending(stop or self._conflict()) from None
+            yield Pause(pause)
+
+    def _passes(self, error: Exception, first: bool) -> bool:
+        """Whether to go on after an error. first: no connection was lost before."""
+        if isinstance(error, Lost):
+            return self.doubt is not None if error.sent else self.doubt is not None or (first and not error.timed_out)
+        if isinstance(error, PoolTimeout):
+            return self.doubt is not None
+        return isinstance(error, NotApplied) and error.code in PASSING
+
+    def _try(self, lead: Lead | None) -> Operation[bool]:
+        """Read, decide, write. Whether the commit is done."""
+        if lead is None:
+            if not self.queued:
+                yield Turn(self.keys, self.retry.deadline)
+                self.queued = True
+            seen = yield from self._read()
+            if seen is None:
+                yield from self._look_again()
+                return True
+        else:
+            seen = lead.seen
+        if self.doubt is None or seen != self.tried.seen:
+            changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
+            self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
+        commands = [
+            command
+            for unit, found, change in zip(self.units, seen, self.tried.changes, strict=True)
+            for command in _commands(unit.target, found, change)
+        ]
+        if not commands and not self.extra and lead is None and len(self.units) + len(self.fences) < 2:
+            return True
+        if self.token is not None:
+            commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
+        return (yield from self._write([*commands, *self.extra], self._tails()))
+
+    def _write(self, commands: Sequence[Command], tails: Sequence[Command]) -> Operation[bool]:
+        now = _clock()
         try:
-            if lead is None or token is not None:
-                if not queued:
-                    yield Turn(tuple(sorted({unit.target.key for unit in units})), retry.deadline)
-                    queued = True
-                seen, applied = yield from _read(units, fences, token)
-                if applied:
-                    return tried
-            else:
-                seen, lead = lead.seen, None
-            changes = [unit.decide(found) for unit, found in zip(units, seen, strict=True)]
-            tried = Outcome(seen, changes, [None] * len(units), tried.attempts + 1)
-            commands = [
-                command
-                for unit, found, change in zip(units, seen, changes, strict=True)
-                for command in _commands(unit.target, found, change)
-            ]
-            if not commands and not extra and len(units) + len(fences) < 2:
-                return tried
-            if token is not None:
-                commands.append((b"SET", token, b"1", b"PX", int(TOKEN_LIFE * 1000)))
-            tails = [change.tail for change in changes if change.tail is not None]
-            replies = exec_replies((yield atomic([*commands, *extra, *tails])))
-            if isinstance(replies, list):
-                _raise_inner(targets, replies)
-                last = iter(replies[len(replies) - len(tails) :])
-                tried.tails = [None if change.tail is None else next(last) for change in changes]
-                return tried
-            if replies is not None:
-                raise refused(targets[0], replies)
-            stop = Conflict(**targets[0].data, attempts=tried.attempts, fields=())
+            replies = exec_replies(whole_batch(self.targets, (yield atomic([*commands, *tails]))))
         except Lost as lost:
-            # With a token the next reading tells: it watches before it looks, so a late EXEC of this try is void.
-            if token is None and (lost.sent or relinked or lost.timed_out):
-                raise unknown(targets, lost) from None
-            relinked = True
-            lost_one = lost if lost.sent else lost_one
-            stop = unknown(targets, lost_one or lost)
-        except NotApplied as error:
-            if error.code not in PASSING:
-                raise
-            stop = error
-        pause = next(pauses, None)
-        if pause is None:
-            raise stop if lost_one is None else unknown(targets, lost_one)
-        yield Pause(pause)
+            if lost.sent and self.token is not None:
+                self.doubt, self.settled = self.doubt or now, False
+            raise
+        if isinstance(replies, ServerError):
+            raise refused(self.targets[0], replies)
+        if replies is None:
+            # Something watched has changed: an EXEC in doubt is void, or it was the one, which its token will tell.
+            self.settled = True
+            return False
+        _raise_inner(self.targets, replies)
+        self._keep_tails(replies[len(commands) :])
+        return True
+
+    @property
+    def targets(self) -> list[Target]:
+        return [unit.target for unit in self.units]
+
+    def _read(self) -> Operation[list[Seen] | None]:
+        """WATCH and read. None: an earlier try of this commit turns out to have been applied."""
+        units, fences = self.units, self.fences
+        try:
+            replies = yield watch(units, fences, self.token)
+        except Lost as lost:
+            raise Lost(sent=False, timed_out=lost.timed_out) from None
+        if isinstance(replies[0], ServerError):
+            raise refused(units[0].target, replies[0])
+        if self.token is not None:
+            found = replies.pop()
+            if isinstance(found, ServerError):
+                raise refused(units[0].target, found)
+            if found == 1:
+                return None
+            if self.doubt is not None and _clock() - self.doubt > TOKEN_LIFE / 2:
+                raise unknown(self.targets, Lost(sent=True))
+            if self.settled:
+                self.doubt = None
+        for fence, reply in zip(fences, replies[1 + len(units) :], strict=True):
+            if isinstance(reply, ServerError):
+                raise refused(fence.target, reply)
+            if reply != fence.token:
+                raise LockLost(**fence.target.data, name=fence.name)
+        return [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)]
+
+    def _tails(self) -> list[Command]:
+        return [change.tail for change in self.tried.changes if change.tail is not None]
+
+    def _keep_tails(self, replies: Sequence[Reply]) -> None:
+        last = iter(replies)
+        self.tried.tails = [None if change.tail is None else next(last) for change in self.tried.changes]
+
+    def _look_again(self) -> Operation[None]:
+        """The tails of an EXEC whose reply was lost: what they would show now."""
+        tails = self._tails()
+        if tails:
+            try:
+                self._keep_tails((yield Batch(tails)))
+            except Lost:
+                return
+
+    def _conflict(self) -> Conflict:
+        return Conflict(**self.targets[0].data, attempts=self.tried.attempts, fields=())
+
+    def _ending(self, error: Exception) -> Exception:
+        """The error that ends the commit: while an EXEC is in doubt, only that can be said."""
+        if self.doubt is not None and not isinstance(error, WrongKeyType):
+            return unknown(self.targets, Lost(sent=True))
+        return unknown(self.targets, error) if isinstance(error, Lost) else error
 
 
 def read_commands(unit: Unit) -> Command:
@@ -221,24 +340,6 @@ def watch(units: Sequence[Unit], fences: Sequence[Fence] = (), token: bytes | No
     fence_reads: list[Command] = [(b"GET", fence.key) for fence in fences]
     look: list[Command] = [(b"EXISTS", token)] if token else []
     return Batch([(b"WATCH", *keys), *reads, *fence_reads, *look], hold=True)
-
-
-def _read(
-    units: Sequence[Unit], fences: Sequence[Fence], token: bytes | None
-) -> Operation[tuple[list[Seen], bool]]:
-    """WATCH and read. The flag: an earlier try of the same commit turns out to have been applied."""
-    try:
-        replies = yield watch(units, fences, token)
-    except Lost as lost:
-        raise Lost(sent=False, timed_out=lost.timed_out) from None
-    if isinstance(replies[0], ServerError):
-        raise refused(units[0].target, replies[0])
-    if token is not None and replies.pop() == 1:
-        return [], True
-    for fence, reply in zip(fences, replies[1 + len(units) :], strict=True):
-        if reply != fence.token:
-            raise LockLost(**fence.target.data, name=fence.name)
-    return [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)], False
 
 
 def own_token(target: Target) -> bytes:
@@ -360,9 +461,10 @@ def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
 def _blindly(ctx: Context, targets: Sequence[Target], commands: Sequence[Command]) -> Operation[list[Reply]]:
     """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
     pauses = ctx.retry.pauses()
+    yield Turn(tuple(target.key for target in targets), ctx.retry.deadline, shared=True)
     while True:
         try:
-            replies = exec_replies((yield atomic(commands)))
+            replies = exec_replies(whole_batch(targets, (yield atomic(commands))))
         except Lost as lost:
             raise unknown(targets, lost) from None
         if isinstance(replies, list):
@@ -377,9 +479,7 @@ def remove_debris(target: Target) -> Operation[None]:
     """Delete a hash that is no object (no ``~`` field), unless it becomes one meanwhile."""
     for _ in range(100):
         try:
-            replies = yield Batch(
-                [(b"WATCH", target.key), (b"HEXISTS", target.key, EXISTS)], hold=True
-            )
+            replies = yield Batch([(b"WATCH", target.key), (b"HEXISTS", target.key, EXISTS)], hold=True)
             if replies[1] != 0:
                 return
             done = exec_replies((yield atomic([(b"DEL", target.key)])))
@@ -405,6 +505,18 @@ def unknown(targets: Sequence[Target], lost: Lost) -> Exception:
         return ConnectionFailed(**targets[0].data, timed_out=lost.timed_out)
     names = tuple(f"{target.collection.model.name}:{target.pk}" for target in targets)
     return OutcomeUnknown(**targets[0].data, sent=names)
+
+
+def whole_batch(targets: Sequence[Target], replies: list[Reply]) -> list[Reply]:
+    """The replies to an atomic batch; an error if its MULTI was refused and the rest then ran one by one."""
+    if isinstance(replies[0], ServerError) and not all(isinstance(reply, ServerError) for reply in replies[1:]):
+        raise ServerRefused(
+            **targets[0].data,
+            code=replies[0].code,
+            reason="the server refused MULTI, so that the commands of a commit ran one by one: the user of this "
+            "connection needs the rights to MULTI and EXEC",
+        )
+    return replies
 
 
 def _raise_inner(targets: Sequence[Target], replies: Sequence[Reply]) -> None:

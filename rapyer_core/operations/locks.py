@@ -12,8 +12,8 @@ import secrets
 import time
 
 from rapyer_core.collection import Context, Target
-from rapyer_core.errors import ConnectionFailed, LockTimeout
-from rapyer_core.operations.commit import Fence, refused
+from rapyer_core.errors import ConnectionFailed, LockTimeout, NotApplied
+from rapyer_core.operations.commit import PASSING, Fence, refused
 from rapyer_core.requests import Batch, Command, Lost, Operation, Pause, ServerError, atomic, exec_replies
 
 _NAME = re.compile(r"[^\x00-\x1f{}]{1,128}\Z")
@@ -38,18 +38,23 @@ def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operati
     wait = FIRST_WAIT
     take: Command = (b"SET", fence.key, fence.token, b"NX", b"PX", milliseconds(lease))
     while True:
+        stop: Exception
         try:
             taken, owner = yield Batch([take, (b"GET", fence.key)])
             if isinstance(taken, ServerError):
                 raise refused(fence.target, taken)
             if taken is not None or owner == fence.token:
                 return
+            stop = LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start)
         except Lost as lost:
-            if time.monotonic() - start >= timeout:
-                raise ConnectionFailed(**fence.target.data, timed_out=lost.timed_out) from None
+            stop = ConnectionFailed(**fence.target.data, timed_out=lost.timed_out)
+        except NotApplied as error:
+            if error.code not in PASSING:
+                raise
+            stop = error
         left = start + timeout - time.monotonic()
         if left <= 0:
-            raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start)
+            raise stop
         yield Pause(min(left, random.uniform(wait / 2, wait)))
         wait = min(wait * 2, LONGEST_WAIT)
 
@@ -60,7 +65,7 @@ def renew(ctx: Context, fence: Fence, lease: float) -> Operation[bool]:
 
 
 def release(ctx: Context, fence: Fence) -> Operation[bool]:
-    """Give the lock back; whether it was still held. Never takes away somebody else's."""
+    """Give the lock back; whether it was still held. Never takes away somebody else's. No answer counts as held."""
     return (yield from _if_ours(fence, release_command(fence)))
 
 
@@ -74,11 +79,13 @@ def _if_ours(fence: Fence, command: Command) -> Operation[bool]:
         try:
             replies = yield Batch([(b"WATCH", fence.key), (b"GET", fence.key)], hold=True)
             if replies[1] != fence.token:
-                return False
+                return isinstance(replies[1], ServerError)
             if isinstance(exec_replies((yield atomic([command]))), list):
                 return True
-        except Lost:
-            continue
+        except Lost as lost:
+            # A server that does not answer is not asked five times: the lease ends the lock in any case.
+            if lost.timed_out:
+                return True
     return True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from rapyer_core.collection import Context
-from rapyer_core.errors import ConnectionFailed, NotApplied
+from rapyer_core.errors import ConnectionFailed, NotApplied, ServerRefused
 from rapyer_core.operations.commit import PASSING
 from rapyer_core.requests import Batch, Command, Lost, Operation, Pause, Reply, ServerError
 
@@ -48,8 +48,12 @@ def chunks(values: Sequence[V], size: int = CHUNK) -> Iterator[Sequence[V]]:
 
 
 def greet() -> Operation[None]:
-    """Ask the server whether it is there; ConnectionFailed."""
+    """Ask the server whether it is there, and whether it takes transactions; ConnectionFailed, ServerRefused."""
     try:
-        yield Batch([(b"PING",)])
+        replies = yield Batch([(b"MULTI",), (b"PING",), (b"EXEC",)])
     except Lost as lost:
         raise ConnectionFailed(timed_out=lost.timed_out) from None
+    first = replies[0]
+    if isinstance(first, ServerError) and first.code == "NOPERM":
+        # Without MULTI the commands of a commit would run one by one.
+        raise ServerRefused(code=first.code, reason="the user may not run MULTI and EXEC, which every write needs")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from rapyer_core.blocks import (
     Block,
@@ -26,10 +26,15 @@ from rapyer_core.collection import Target
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
+from rapyer_core.operations.commit import Fence
 from rapyer_core.retries import Retry
-from rapyer_core.sync.sessions import Session, current
-from rapyer_core.sync.waiting import Repeating, current_worker, shielded, sleep
+from rapyer_core.sync.sessions import Loop, Session, current
+from rapyer_core.sync.waiting import Repeating, Worker, current_worker, shielded, sleep
+from rapyer_core.tracking import untracked
 from rapyer_core.transports.blocking import Link
+
+ALONE = 10.0
+"""Seconds that a transaction which met other writers waits to have its keys to itself; then it runs all the same."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -51,9 +56,11 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._link: Link | None = None
+        self._loop: Loop | None = None
 
     def __enter__(self) -> T:
         context = self._session.context
+        self._loop = self._session.loop
         seen, self._link = self._session.run_holding(lambda watching: enter(context, self._targets, watching))
         try:
             for obj, target, found in zip(self._objects, self._targets, seen, strict=True):
@@ -69,15 +76,17 @@ class Pipeline(Generic[T]):
     ) -> None:
         try:
             if kind is None:
+                operation = self._block.commit(watching=self._link is not None)
                 link, self._link = self._link, None
-                self._session.run(self._block.commit(watching=link is not None), link)
+                self._session.run(operation, link)
         finally:
             self._block.close()
             self._let_go()
 
     def _let_go(self) -> None:
         link, self._link = self._link, None
-        self._session.release(link)
+        if link is not None and self._loop is not None:
+            self._loop.pool.release(link)
 
 
 @overload
@@ -117,7 +126,7 @@ class Transaction:
 
     def __init__(self, session: Session, retry: Retry | None = None, exactly_once: bool | None = None) -> None:
         self._session = session
-        self._block = Block(session.context, retry, exactly_once)
+        self._block = Block(session.context, retry, exactly_once, presence=True)
 
     def get(self, cls: type[T], pk: Any) -> T:
         """The draft of an object. NotFound; that it is absent counts as read."""
@@ -152,6 +161,7 @@ class Transaction:
         """Delete an object at commit: a draft, an instance, or ``delete(Player, pk)``; whether it is there now."""
         target = transaction_target(self._session.context, obj, pk)
         recorder = (self._read([target]))[0]
+        self._block.check_open()
         if recorder.work is None or recorder.deleted:
             return False
         if recorder.local is None and not isinstance(obj, type):
@@ -163,6 +173,7 @@ class Transaction:
         return self._session.context.collection(model_of(cls)).target(pk)
 
     def _read(self, targets: Sequence[Target]) -> list[Any]:
+        self._block.check_open()
         known = self._block.recorders
         missing = list({target.key: target for target in targets if target.key not in known}.values())
         if missing:
@@ -249,30 +260,23 @@ def _transact(
     while True:
         attempts += 1
         tx = Transaction(chosen, retry, exactly_once)
-        queued = _queue(chosen, keys)
+        # Once another writer came first, those of this process wait: a long transaction would never come through.
+        alone = chosen.loop.reserve(keys, ALONE) if keys else None
         try:
             result = function(tx, *args, **kwargs)
             tx._commit()
-            return result
+            return cast(R, untracked(result))
         except Conflict as conflict:
             pause = next(pauses, None)
             if pause is None:
                 conflict.attempts = attempts
                 raise
-            keys = tuple(b"~transact:" + key for key in tx._block.keys)
+            keys = tx._block.keys
         finally:
             tx._block.close()
-            chosen.loop.turns.give_back(queued)
+            if alone is not None:
+                alone.stop()
         sleep(pause)
-
-
-def _queue(session: Session, keys: Sequence[bytes]) -> Sequence[bytes]:
-    """After a conflict, contenders of this process run one after the other. Only a courtesy: waits a second at most."""
-    try:
-        session.loop.turns.take(keys, 1.0)
-    except Conflict:
-        return ()
-    return keys
 
 
 class LockBlock(Generic[T]):
@@ -295,64 +299,65 @@ class LockBlock(Generic[T]):
         self._targets = pipeline_targets(self._session.context, objects)
         self._name, self._timeout, self._lease = name, timeout, lease
         self._retry, self._once = retry, once
-        self._marks: dict[bytes, int] = {}
+        self._marks: dict[bytes, int] | None = None
         self._scope: Scope | None = None
+        self._loop: Loop | None = None
+        self._root: LockBlock[Any] = self
+        self._worker: Worker | None = None
         self._turns: list[bytes] = []
-        self._renewing: Repeating | None = None
-        self._outer: LockBlock[Any] | None = None
+        self._renewing: list[Repeating] = []
 
     def __enter__(self) -> T:
-        threads = self._session.loop.threads
-        worker = current_worker()
-        outer: LockBlock[Any] | None = threads.get(worker)
-        self._outer = outer
-        if outer is None:
-            self._scope = Scope(Block(self._session.context, self._retry, self._once))
-            threads[worker] = self
+        if self._scope is not None:
+            raise RuntimeError("a lock block is entered once: call lock() again")
+        self._loop, self._worker = self._session.loop, current_worker()
+        self._root = self._loop.threads.setdefault(self._worker, self)
+        if self._root is self:
+            scope = Scope(Block(self._session.context, self._retry, self._once))
         else:
-            self._scope = outer._scope
-        assert self._scope is not None
-        self._scope.depth += 1
-        self._marks = self._scope.marks()
+            assert self._root._scope is not None
+            scope = self._root._scope
+        self._scope = scope
         try:
-            self._take(self._scope)
-            self._read(self._scope)
-            made: T = drafts(self._scope.block, self._targets)
+            # What the block around this one did until now stays, whatever becomes of this one.
+            self._marks = scope.marks()
+            self._take(scope, self._loop)
+            self._read(scope)
+            made: T = drafts(scope.block, self._targets)
             return made
         except BaseException:
-            self._leave(self._scope, commit=False)
+            self._leave(scope, self._loop, commit=False)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._scope is not None
-        self._leave(self._scope, commit=kind is None)
+        assert self._loop is not None
+        self._leave(self._scope, self._loop, commit=kind is None)
 
-    def _take(self, scope: Scope) -> None:
+    def _take(self, scope: Scope, loop: Loop) -> None:
         end = time.monotonic() + self._timeout
-        root = self._outer or self
-        while root._outer is not None:
-            root = root._outer
         for fence in scope.wanted(self._targets, self._name):
-            patience = scope.patience(fence, max(0.0, end - time.monotonic()))
             start = time.monotonic()
+            patience = scope.patience(fence, max(0.0, end - start))
             try:
-                self._session.loop.turns.take([fence.key], patience)
+                loop.turns.take([fence.key], patience)
             except Conflict:
                 raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
-            root._turns.append(fence.key)
-            left = max(0.0, patience - (time.monotonic() - start))
-            scope.fences[fence.key] = fence
-            scope.leases[fence.key] = self._lease
             try:
+                left = max(0.0, patience - (time.monotonic() - start))
                 self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
-            except LockTimeout:
-                del scope.fences[fence.key]
+            except BaseException as error:
+                # Turned down, it is nobody's; after anything else the server may hold it in our name.
+                if not isinstance(error, LockTimeout):
+                    shielded(functools.partial(self._give_back, [fence]))
+                loop.turns.give_back([fence.key])
                 raise
-        if root._renewing is None:
-            root._renewing = Repeating(
-                lambda: min(scope.leases.values()) / 3, functools.partial(_renew, self._session, scope)
+            self._root._turns.append(fence.key)
+            scope.fences[fence.key] = fence
+            self._root._renewing.append(
+                Repeating(lambda: self._lease / 3, functools.partial(_renew, self._session, fence, self._lease))
             )
 
     def _read(self, scope: Scope) -> None:
@@ -366,39 +371,39 @@ class LockBlock(Generic[T]):
             if recorder.local is None:
                 recorder.local = locals_of(obj)
 
-    def _leave(self, scope: Scope, commit: bool) -> None:
-        scope.depth -= 1
-        if self._outer is not None:
-            if not commit:
+    def _leave(self, scope: Scope, loop: Loop, commit: bool) -> None:
+        if self._root is not self:
+            if not commit and self._marks is not None:
                 scope.back(self._marks)
             return
-        self._session.loop.threads.pop(current_worker(), None)
+        if self._worker is not None:
+            loop.threads.pop(self._worker, None)
         try:
             if commit:
                 self._session.run(scope.block.commit(fences=scope.fences.values()))
                 scope.fences.clear()
         finally:
             scope.block.close()
+            for renewing in self._renewing:
+                renewing.stop()
             try:
-                if self._renewing is not None:
-                    self._renewing.stop()
                 if scope.fences:
-                    shielded(functools.partial(self._give_back, scope))
+                    shielded(functools.partial(self._give_back, list(scope.fences.values())))
             finally:
-                self._session.loop.turns.give_back(self._turns)
+                loop.turns.give_back(self._turns)
                 self._turns = []
 
-    def _give_back(self, scope: Scope) -> None:
-        for fence in scope.fences.values():
-            self._session.run(locks.release(self._session.context, fence))
-        scope.fences.clear()
+    def _give_back(self, fences: Sequence[Fence]) -> None:
+        for fence in fences:
+            # A lock that cannot be given back ends with its lease.
+            with suppress(RapyerError):
+                self._session.run(locks.release(self._session.context, fence))
 
 
-def _renew(session: Session, scope: Scope) -> None:
-    """Renew every held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
-    for key, fence in list(scope.fences.items()):
-        with suppress(RapyerError):
-            session.run(locks.renew(session.context, fence, scope.leases[key]))
+def _renew(session: Session, fence: Fence, lease: float) -> None:
+    """Renew a held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
+    with suppress(RapyerError):
+        session.run(locks.renew(session.context, fence, lease))
 
 
 @overload

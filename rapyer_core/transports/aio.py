@@ -10,10 +10,9 @@ from typing import Any
 import redis
 import redis.asyncio.connection
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
-
 from redis.asyncio.retry import Retry
 
-from rapyer_core.errors import PoolTimeout
+from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
 from rapyer_core.transports.wire import as_reply, backoff_free_retry, connection_parameters, pack, refused_connection
@@ -37,9 +36,12 @@ class Link:
 
         Raises Lost when the connection broke or the server did not answer in time; ServerRefused when it refuses
         the connection. Whatever is raised, CancelledError included, the connection is closed then.
+
+        A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
+        to be sent relies on the WATCH.
         """
         await self._ready()
-        extra, self._unwatch = self._unwatch, False
+        extra = self._unwatch
         packed = pack((_UNWATCH, *commands) if extra else commands)
         count = len(commands) + extra
         done = timed_out = False
@@ -57,7 +59,7 @@ class Link:
                 await self.close()
         if not done:
             raise Lost(sent=True, timed_out=timed_out)
-        self.watching = commands[0][0] == b"WATCH"
+        self._unwatch, self.watching = False, commands[0][0] == b"WATCH"
         return replies[1:] if extra else replies
 
     async def _ready(self) -> None:
@@ -69,8 +71,14 @@ class Link:
                     return
             except (redis.RedisError, OSError):
                 pass
+            relied = self.watching
             await self.close()
-        self.watching = self._unwatch = False
+            if relied:
+                raise Lost(sent=False)
+        elif self.watching:
+            self.watching = False
+            raise Lost(sent=False)
+        self._unwatch = False
         done = timed_out = False
         refused: Exception | None = None
         try:
@@ -94,7 +102,7 @@ class Link:
 
     async def _replies(self, count: int) -> list[Reply]:
         connection = self._connection
-        parser = connection._parser
+        parser: Any = connection._parser
         if type(parser) is not _AsyncHiredisParser:
             return [await self._slowly() for _ in range(count)]
         # The reader's own loop, once for the batch: redis-py's costs a coroutine and a timeout per reply.
@@ -119,8 +127,15 @@ class Link:
 
     def free(self) -> None:
         """Nobody holds the link any more: a WATCH that is still on it is lifted with the next round trip."""
-        self._unwatch = self.watching
+        self._unwatch = self._unwatch or self.watching
         self.watching = False
+
+    def _drop(self) -> None:
+        """Close the connection without waiting."""
+        self.watching = self._unwatch = False
+        writer, self._connection._writer, self._connection._reader = self._connection._writer, None, None
+        if writer is not None:
+            writer.close()
 
     async def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
@@ -142,6 +157,7 @@ class Pool:
         self._idle: list[Link] = []
         self._waiting: deque[asyncio.Future[Link]] = deque()
         self._made = 0
+        self._closed = False
 
     async def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""
@@ -154,7 +170,7 @@ class Pool:
             async with asyncio.timeout(self._patience):
                 return await future
         except BaseException as error:
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and future.exception() is None:
                 self.release(future.result())
             if isinstance(error, TimeoutError):
                 raise PoolTimeout(waited=self._patience, size=self.size) from None
@@ -162,6 +178,8 @@ class Pool:
 
     def spare(self, reserve: int) -> Link | None:
         """A link that is free now, if more than reserve of them are; else None."""
+        if self._closed:
+            raise SessionClosed("the session was closed")
         if self._waiting or self.size - self._made + len(self._idle) <= reserve:
             return None
         if self._idle:
@@ -171,8 +189,11 @@ class Pool:
         return Link(self._class(**arguments), self._timeout)
 
     def release(self, link: Link) -> None:
-        """Give a link back."""
+        """Give a link back. Of a pool that was closed meanwhile, it is closed."""
         link.free()
+        if self._closed:
+            link._drop()
+            return
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -181,7 +202,12 @@ class Pool:
         self._idle.append(link)
 
     async def close(self) -> None:
-        """Close the idle connections. Those in use are closed by whoever uses them, or with the loop."""
+        """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
+        self._closed = True
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(SessionClosed("the session was closed"))
         idle, self._idle = self._idle, []
         for link in idle:
             await link.close()

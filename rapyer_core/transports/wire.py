@@ -18,7 +18,7 @@ from rapyer_core.settings import Settings
 # Retries and maintenance notifications stay off: the first would send writes twice, the second switches off
 # redis-py's check for unread replies and costs an error per idle connection after a restart of the server.
 # RESP2: flat replies decode faster than maps, and no push message can stand between them.
-_OURS = {
+_OURS: dict[str, Any] = {
     "protocol": 2,
     "decode_responses": False,
     "health_check_interval": 0,
@@ -26,7 +26,12 @@ _OURS = {
     "retry_on_timeout": False,
     "retry_on_error": [],
 }
-_NOT_OURS = ("maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler", "event_dispatcher", "himport_cache")
+_NOT_OURS = (
+    "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler",
+    "event_dispatcher",
+    "himport_cache",
+)
 
 
 def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
@@ -50,7 +55,7 @@ def connection_parameters(settings: Settings, pool_class: type[Any], module: Any
 
 def pack(commands: Sequence[Command]) -> bytes:
     """The commands as RESP."""
-    return b"".join(map(hiredis.pack_command, commands))
+    return b"".join([hiredis.pack_command(command) for command in commands])
 
 
 _CODES: dict[type[Exception], str] = {
@@ -71,9 +76,8 @@ def as_reply(reply: Any) -> Reply:
 
 def refused_connection(error: redis.RedisError) -> ServerRefused | None:
     """The error for a server that refuses the connection itself (password, user), else None."""
-    for kind in type(error).__mro__:
-        if kind in (redis.AuthenticationError, redis.AuthorizationError):
-            return ServerRefused(code="NOAUTH", reason="the server refused the user name or password")
+    if isinstance(error, redis.AuthenticationError):
+        return ServerRefused(code="NOAUTH", reason="the server refused the user name or password")
     if isinstance(error, redis.ResponseError):
         return ServerRefused(code=str(error).partition(" ")[0] if str(error)[:1].isupper() else "ERR")
     return None

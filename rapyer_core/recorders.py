@@ -1,0 +1,346 @@
+"""Recorders: what one block knows of one object, and what that comes to at commit. No draft classes, no I/O.
+
+A :class:`Recorder` holds what was read at the entry of the block, a working copy with the block's own writes, the
+edits in order, and the read set. As a :class:`~rapyer_core.operations.commit.Unit` it decides at commit: a read that
+changed is a Conflict; otherwise the edits are applied to what is stored by then. What drafts hand out is in ``drafts``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_core.collection import Fields, Target
+from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
+from rapyer_core.operations.commit import Change, Seen, Unit
+from rapyer_core.operations.edits import Assign, Call, Edit, after_change, applied, changed_fields
+from rapyer_core.operations.fields import adopt
+from rapyer_core.places import is_leaf, kind_of
+from rapyer_core.states import State, attach
+
+_STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
+"""Methods of containers after which the other elements are where they were."""
+
+
+@dataclass(slots=True)
+class Copy:
+    """A value that was handed out as a copy, because it can change. fields: as it was then, or was last recorded."""
+
+    slot: Slot
+    value: Any
+    fields: Fields
+
+
+@dataclass(eq=False)
+class Recorder(Unit):
+    """One object in one block. entry: the stored fields at the entry, None: there was no object.
+
+    work: the object with the block's writes; None: it is not there. local: the caller's instance.
+    created: by this block, of these fields (inserted). former: what the block knew of the key before it created it.
+    presence: that the object is there counts as read: a Conflict if it is gone, instead of NotFound.
+    """
+
+    target: Target
+    entry: Fields | None
+    work: Any
+    local: Any = None
+    created: bool = False
+    inserted: Fields = field(default_factory=dict)
+    former: Recorder | None = None
+    presence: bool = False
+    deleted: bool = False
+    open: bool = True
+    edits: list[Edit] = field(default_factory=list)
+    exact: dict[bytes, int] = field(default_factory=dict)
+    trees: set[bytes] = field(default_factory=set)
+    copies: dict[bytes, Copy] = field(default_factory=dict)
+    moved: list[Slot] = field(default_factory=list)
+    """Places whose elements were moved or replaced by the block, in order; only ever grows."""
+    needs: None = None
+    after: Fields = field(default_factory=dict)
+    result: Any = None
+    attempts: int = 0
+    _detached: list[Copy] = field(default_factory=list)
+    _own: list[Slot] = field(default_factory=list)
+
+    # -- reading --
+
+    def note(self, slot: Slot, tree: bool | None = None) -> bool:
+        """The place was read; with all that lies below it, unless it is one field. Whether that counts.
+
+        It does not where the block itself assigned the value: then nothing stored was read.
+        """
+        if any(own.under(slot.name) for own in self._own):
+            return False
+        if tree or (tree is None and not is_leaf(slot)):
+            self.trees.add(slot.name)
+        else:
+            self.note_field(slot.name)
+        return True
+
+    def note_field(self, name: bytes) -> None:
+        """One stored field was read."""
+        self.exact[name] = self.exact.get(name, 0) + 1
+
+    def unread(self, slot: Slot) -> None:
+        """One reading of a field was none after all."""
+        left = self.exact.get(slot.name, 0) - 1
+        if left > 0:
+            self.exact[slot.name] = left
+        else:
+            self.exact.pop(slot.name, None)
+
+    def rearranged(self, slot: Slot) -> bool:
+        """Whether the block moved elements of this list."""
+        return any(place.under(slot.name) for place in self.moved)
+
+    # -- recording --
+
+    def record(self, edit: Edit) -> Any:
+        """Do it to the working copy, and again at commit. What Python would raise is raised, and not recorded."""
+        self.check_open()
+        moving = _moves(edit)
+        if isinstance(edit, Assign) or (isinstance(edit, Call) and edit.method not in _STAYING):
+            self._settle(edit)
+        result = edit.apply(self.work)
+        self.edits.append(edit)
+        if moving:
+            self.moved.append(edit.touched)
+        if isinstance(edit, Assign):
+            self._own.append(edit.slot)
+        return result
+
+    def check_open(self) -> None:
+        """Refuse writes after the block, and whatever is done to a deleted object."""
+        if self.deleted:
+            raise NotFound("the object was deleted in this block", **self.target.data)
+        if not self.open:
+            raise ConstraintError(
+                **self.target.data, reason="the block of this draft is over: nothing can be recorded any more"
+            )
+
+    def dumped(self, slot: Slot, value: Any) -> Fields:
+        """The stored form of a plain value; an error names the object."""
+        with self.target.collection.named(self.target.pk):
+            return slot.dump(value)
+
+    def finish(self) -> None:
+        """Before a commit: copies that were changed are written back. Nothing can be recorded from here on."""
+        if self.deleted or self.work is None:
+            self.copies.clear()
+        self._flush()
+        for copy in self._detached:
+            if self.dumped(copy.slot, copy.value) != copy.fields:
+                raise ConstraintError(
+                    **self.target.data,
+                    path=copy.slot.text,
+                    reason="it was changed after the block had rearranged the list that holds it; take it from the "
+                    "draft again, and change it then",
+                )
+        self.open = False
+
+    def _flush(self) -> None:
+        for copy in list(self.copies.values()):
+            now = self.dumped(copy.slot, copy.value)
+            if now != copy.fields:
+                self.copies.pop(copy.slot.name)
+                self.record(Assign(copy.slot, now))
+                copy.fields = now
+                self.copies[copy.slot.name] = copy
+
+    def _settle(self, edit: Edit) -> None:
+        """Copies from a place that is rearranged are written back first, and lead nowhere afterwards."""
+        for copy in [copy for copy in self.copies.values() if edit.touched.under(copy.slot.name)]:
+            del self.copies[copy.slot.name]
+            if isinstance(edit, Assign):
+                continue
+            now = self.dumped(copy.slot, copy.value)
+            if now != copy.fields:
+                self.record(Assign(copy.slot, now))
+            if isinstance(edit, Call) and edit.method != "clear" and edit.entry is None:
+                self._detached.append(Copy(copy.slot, copy.value, now))
+
+    # -- committing --
+
+    def decide(self, seen: Seen) -> Change:
+        """Compare what was read; apply the edits to what is stored now."""
+        self.attempts += 1
+        if self.created:
+            self._verify_creation(seen)
+            self.result = self.work
+            with self.target.collection.named(self.target.pk):
+                self.after = self.target.collection.dump(self.work, self.target.pk)
+            return Change(put=self.after, replace=True)
+        self.verify(seen)
+        if self.deleted:
+            return Change(erase=True)
+        self.result, self.after = self.work, seen.fields
+        if not self.edits:
+            return Change()
+        if seen.fields != self.entry:
+            self.result = self._replayed(seen.fields)
+        with self.target.collection.named(self.target.pk):
+            touched = [edit.touched for edit in self.edits]
+            put, drop = changed_fields(self.target, touched, seen.fields, self.result)
+        self.after = after_change(seen.fields, put, drop)
+        return Change(put=put, drop=drop)
+
+    def verify(self, seen: Seen) -> None:
+        """Conflict if what was read is not what is stored now; NotFound if the object is gone."""
+        if self.entry is None or not seen.exists:
+            if self.entry is None and not seen.exists:
+                return
+            if self.entry is None or self.presence:
+                raise self._conflict([b"~"])
+            raise NotFound(**self.target.data)
+        before, now = self.entry, seen.fields
+        if before is now:
+            return
+        names = [name for name in self.exact if before.get(name) != now.get(name)]
+        names += [name for name in self.trees if _tree(before, name) != _tree(now, name)]
+        if names:
+            raise self._conflict(sorted(names))
+
+    def _verify_creation(self, seen: Seen) -> None:
+        if self.former is not None:
+            self.former.verify(seen)
+        elif seen.exists:
+            raise AlreadyExists(**self.target.data)
+
+    def _replayed(self, fields: Fields) -> Any:
+        obj = self.target.collection.load(fields, self.target.pk)
+        for edit in self.edits:
+            try:
+                applied(self.target, edit, obj)
+            except Exception as error:
+                if isinstance(error, RapyerError) and not isinstance(error, MissingEntry | MissingValue):
+                    raise
+                # It could be done to what was read, and cannot to what is stored now.
+                raise self._conflict([edit.slot.name]) from None
+        return obj
+
+    def _conflict(self, names: Iterable[bytes]) -> Conflict:
+        fields = tuple(name.decode(errors="replace") for name in names)
+        return Conflict(**self.target.data, fields=fields, attempts=max(1, self.attempts))
+
+    def show(self) -> None:
+        """After the commit: the draft and the caller's instance carry the new values."""
+        if self.result is not None:
+            self.work = self.result
+        if self.local is None:
+            return
+        if self.created:
+            attach(self.local, State(self.target.pk, self.after))
+        elif self.deleted:
+            attach(self.local, State(self.target.pk))
+        else:
+            target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
+            for slot in {edit.touched.name: edit.touched for edit in self.edits}.values():
+                adopt(target, slot, {name: value for name, value in self.after.items() if slot.under(name)})
+
+    # -- leaving a part of the block by an exception --
+
+    def mark(self) -> int:
+        """A point to go back to."""
+        self._flush()
+        return len(self.edits)
+
+    def back(self, mark: int) -> None:
+        """Forget the edits since the point. What was read stays read."""
+        undone = self.edits[mark:]
+        del self.edits[mark:]
+        self._own = [edit.slot for edit in self.edits if isinstance(edit, Assign)]
+        self.moved += [edit.touched for edit in undone if _moves(edit)]
+        self._detached.clear()
+        base = self.inserted if self.created else self.entry
+        if base is not None:
+            self.work = self.target.collection.load(base, self.target.pk)
+            for edit in self.edits:
+                edit.apply(self.work)
+        for name, copy in list(self.copies.items()):
+            if self.dumped(copy.slot, copy.value) != _tree(self._worked(copy.slot), name):
+                del self.copies[name]
+
+    def _worked(self, slot: Slot) -> Fields:
+        try:
+            return self.dumped(slot, slot.get(self.work))
+        except (LookupError, AttributeError):
+            return {}
+
+
+def _moves(edit: Edit) -> bool:
+    if isinstance(edit, Call):
+        return edit.entry is None and edit.method not in _STAYING
+    return isinstance(edit, Assign) and not is_leaf(edit.slot)
+
+
+def _tree(fields: Fields, name: bytes) -> Fields:
+    below = name + b"."
+    return {found: value for found, value in fields.items() if found == name or found.startswith(below) or not name}
+
+
+# -- handles: what drafts and views of containers have in common --
+
+
+class Inside:
+    """What a handle works with: its place, and how far the block had come when the place was looked up."""
+
+    __slots__ = ("_lists", "_recorder", "_since", "slot")
+
+    def __init__(self, recorder: Recorder, slot: Slot) -> None:
+        self._recorder = recorder
+        self.slot = slot
+        self._lists = _lists_above(slot)
+        self._since = len(recorder.moved)
+
+    @property
+    def recorder(self) -> Recorder:
+        """The object's recorder. ConstraintError if an element is no longer where it was looked up."""
+        recorder = self._recorder
+        if self._lists:
+            moved = recorder.moved[self._since :]
+            if any(place.under(name) for place in moved for name in self._lists):
+                raise ConstraintError(
+                    **recorder.target.data,
+                    path=self.slot.text,
+                    reason="the block rearranged the list since this element was taken from it: take it again",
+                )
+        return recorder
+
+
+def _lists_above(slot: Slot) -> tuple[bytes, ...]:
+    if not any(isinstance(step, Item) for step in slot.steps):
+        return ()
+    names = []
+    place = slot.parent
+    while place is not None:
+        if kind_of(place) == "list":
+            names.append(place.name)
+        place = place.parent
+    return tuple(names)
+
+
+class Handle:
+    """A draft, or a view of a container. All it knows is in one slot, whose name no field can have."""
+
+    __slots__ = ("__inside__",)
+
+    def __init__(self, recorder: Recorder, slot: Slot) -> None:
+        object.__setattr__(self, "__inside__", Inside(recorder, slot))
+
+
+_INSIDE: Any = Handle.__dict__["__inside__"]
+
+
+def inside_of(handle: Any) -> Inside:
+    """What a handle works with."""
+    found: Inside = _INSIDE.__get__(handle)
+    return found
+
+
+def weakly(recorder: Recorder) -> Callable[[], Recorder | None]:
+    """A reference that does not keep the recorder alive: values that were read may outlive their block by far."""
+    return weakref.ref(recorder)
