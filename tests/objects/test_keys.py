@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import redis
 
 import rapyer_core as rc
 from rapyer_core import Index, Key, redis_model
+from rapyer_core.markers import KeyMarker
 
 ODD = [
     "*",
@@ -72,14 +73,8 @@ class Color(enum.Enum):
 
 def model_of_key(hint: Any, name: str) -> Any:
     """A model whose key has this type."""
-
-    @redis_model(name=name)
-    @dataclass
-    class Keyed:
-        id: Key[hint]
-        n: int = 0
-
-    return Keyed
+    made = make_dataclass(f"Keyed{name}", [("id", Annotated[hint, KeyMarker()]), ("n", int, 0)])
+    return redis_model(name=name)(made)
 
 
 @pytest.mark.parametrize(

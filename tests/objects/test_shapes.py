@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import pickle
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
@@ -144,7 +145,8 @@ async def test_every_shape_takes_every_operation(made: Any) -> None:
     await rc.save(obj)
     stored = await rc.get(cls, "n")
     assert (stored.count, stored.items) == (6, ["a", "b"])
-    for duplicate in (copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))):
+    duplicates: list[Callable[[Any], Any]] = [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
+    for duplicate in duplicates:
         twin = duplicate(stored)
         assert twin == stored
         assert repr(twin) == repr(stored)
@@ -284,7 +286,8 @@ async def test_generic_models() -> None:
     for value in values:
         await rc.save(Pair("p", value))
         assert (await rc.get(Pair, "p")).value == value
-    assert await rc.get(Pair[int], "p") == Pair("p", b"raw")
+    found: Any = await rc.get(Pair[int], "p")
+    assert found == Pair("p", b"raw")
 
 
 @redis_model
