@@ -326,7 +326,7 @@ async def remove(
     retry: Retry | None = None,
     session: Session | None = None,
 ) -> None:
-    """Remove a list's first equal element (MissingValue), a set's member or the entry of a dict's key (MissingEntry)."""
+    """Remove a list's first equal element (MissingValue), a set's member or a dict key's entry (MissingEntry)."""
     chosen = current(session)
     await chosen.run(fields.remove(chosen.context, obj, path, item, Options(retry, exactly_once)))
 

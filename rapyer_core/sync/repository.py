@@ -324,7 +324,7 @@ def remove(
     retry: Retry | None = None,
     session: Session | None = None,
 ) -> None:
-    """Remove a list's first equal element (MissingValue), a set's member or the entry of a dict's key (MissingEntry)."""
+    """Remove a list's first equal element (MissingValue), a set's member or a dict key's entry (MissingEntry)."""
     chosen = current(session)
     chosen.run(fields.remove(chosen.context, obj, path, item, Options(retry, exactly_once)))
 

@@ -59,6 +59,15 @@ class Places(Generic[V]):
         return self._values.pop(os.getpid(), None)
 
 
+_acting = threading.local()
+
+
+def _me() -> int:
+    """The running thread; in one that repeats a function, the thread that it repeats it for."""
+    found: int = getattr(_acting, "thread", None) or threading.get_ident()
+    return found
+
+
 class _Place:
     """A place in a queue. come: set when its turn has come."""
 
@@ -66,7 +75,7 @@ class _Place:
 
     def __init__(self) -> None:
         self.come = threading.Event()
-        self.owner = threading.get_ident()
+        self.owner = _me()
 
 
 class Turns:
@@ -99,11 +108,12 @@ class Turns:
 
     def give_back(self, keys: Sequence[bytes]) -> None:
         """End the turn of this thread. In a child that was forked during it there is none to end."""
-        me = threading.get_ident()
+        me = _me()
         for key in keys:
-            queue = self._queues.get(key)
-            if queue and queue[0].owner == me:
-                self._leave(key, queue[0])
+            with self._guard:
+                queue = self._queues.get(key)
+                if queue and queue[0].owner == me:
+                    self._remove(key, queue[0])
 
     def _enter(self, key: bytes, place: _Place) -> None:
         with self._guard:
@@ -117,13 +127,16 @@ class Turns:
 
     def _leave(self, key: bytes, place: _Place) -> None:
         with self._guard:
-            queue = self._queues.get(key, deque())
-            if place in queue:
-                queue.remove(place)
-            if queue:
-                queue[0].come.set()
-            else:
-                self._queues.pop(key, None)
+            self._remove(key, place)
+
+    def _remove(self, key: bytes, place: _Place) -> None:
+        queue = self._queues.get(key, deque())
+        if place in queue:
+            queue.remove(place)
+        if queue:
+            queue[0].come.set()
+        else:
+            self._queues.pop(key, None)
 
 
 class Repeating:
@@ -135,7 +148,7 @@ class Repeating:
     def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
         self._stopped = threading.Event()
         # The thread must not hold the object itself.
-        arguments = (self._stopped, seconds, function)
+        arguments = (_me(), self._stopped, seconds, function)
         threading.Thread(target=_repeat, args=arguments, name="rapyer-repeating", daemon=True).start()
 
     def stop(self) -> None:
@@ -146,6 +159,7 @@ class Repeating:
         self._stopped.set()
 
 
-def _repeat(stopped: threading.Event, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+def _repeat(starter: int, stopped: threading.Event, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+    _acting.thread = starter
     while not stopped.wait(seconds()):
         function()

@@ -20,7 +20,7 @@ import redis.connection
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
 from redis.retry import Retry
 
-from rapyer_core.errors import PoolTimeout
+from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
 from rapyer_core.transports.wire import as_reply, backoff_free_retry, connection_parameters, pack, refused_connection
@@ -45,6 +45,9 @@ class Link:
 
         Raises Lost when the connection broke or the server did not answer in time; ServerRefused when it refuses
         the connection. Whatever is raised, KeyboardInterrupt included, the connection is closed then.
+
+        A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
+        to be sent relies on the WATCH.
         """
         if self._pid != os.getpid():
             # A block that was open at a fork. The socket is the parent's.
@@ -81,8 +84,14 @@ class Link:
                     return
             except (redis.RedisError, OSError):
                 pass
+            relied = self.watching
             self.close()
-        self.watching = self._unwatch = False
+            if relied:
+                raise Lost(sent=False)
+        elif self.watching:
+            self.watching = False
+            raise Lost(sent=False)
+        self._unwatch = False
         done = timed_out = False
         refused: Exception | None = None
         try:
@@ -130,7 +139,7 @@ class Link:
 
     def free(self) -> None:
         """Nobody holds the link any more: a WATCH that is still on it is lifted with the next round trip."""
-        self._unwatch = self.watching
+        self._unwatch = self._unwatch or self.watching
         self.watching = False
 
     def close(self) -> None:
@@ -189,6 +198,8 @@ class Pool:
             return self._take()
 
     def _take(self) -> Link | None:
+        if self._closed:
+            raise SessionClosed("the session was closed")
         if self._idle:
             return self._idle.pop()
         if len(self._links) >= self.size:
@@ -211,9 +222,10 @@ class Pool:
         link.close()
 
     def close(self) -> None:
-        """Close the idle connections. Those in use are closed when they are given back."""
+        """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
         with self._lock:
             self._closed = True
+            self._call_next()
             idle, self._idle = self._idle, []
         for link in idle:
             link.close()

@@ -226,6 +226,49 @@ def test_idle_connections_that_were_cut(proxy: Proxy) -> None:
     assert rc.get(Player, "alice").coins == 20
 
 
+def test_a_block_whose_watching_connection_was_cut_still_sees_what_others_wrote(proxy: Proxy, url: str) -> None:
+    """The commit must not go out on a new connection as if the WATCH were there."""
+    with rc.open_session(url) as other:
+
+        def spend(draft: Player, then: Callable[[], None]) -> None:
+            assert draft.coins == 10
+            rc.increment(ALICE, Player.coins, -10, session=other)
+            then()
+            draft.coins -= 10
+
+        for cut in (proxy.cut_all, lambda: None):
+            with pytest.raises(rc.Conflict), rc.pipeline(ALICE) as p:
+                spend(p, cut)
+            assert rc.get(Player, "alice").coins == 0
+            rc.increment(ALICE, Player.coins, 10)
+
+
+def test_who_waits_for_a_connection_of_a_closed_session_is_told(url: str) -> None:
+    with rc.open_session(url, max_connections=1) as session:
+        pool = session.loop.pool
+        link = pool.acquire()
+
+        def wait(number: int) -> bool:
+            if number:
+                end = time.monotonic() + 10
+                while len(pool._waiting) < 3:
+                    assert time.monotonic() < end
+                    time.sleep(0.0005)
+                session.close()
+                return True
+            return False
+
+        def run(number: int) -> None:
+            if not wait(number == 3):
+                with pytest.raises(rc.SessionClosed):
+                    rc.get(Player, "alice", session=session)
+
+        start = time.monotonic()
+        in_threads(4, run)
+        assert time.monotonic() - start < 5
+        pool.release(link)
+
+
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(rc.ConnectionFailed):
         rc.init_rapyer(f"redis://127.0.0.1:{free_port()}/0")

@@ -82,6 +82,14 @@ def test_nobody_ends_the_turn_of_another_thread() -> None:
     assert list(turns._queues) == [b"a"]
 
 
+def test_a_repeated_function_ends_the_turn_of_the_thread_that_it_acts_for() -> None:
+    turns = Turns()
+    turns.take([b"a"], 0)
+    repeating = Repeating(lambda: 0.001, lambda: turns.give_back([b"a"]))
+    in_threads(1, lambda _: turns.take([b"a"], 10))
+    repeating.stop()
+
+
 def test_one_at_a_time() -> None:
     turns = Turns()
     inside = []
