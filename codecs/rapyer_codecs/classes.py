@@ -121,7 +121,7 @@ class _Hints:
                 path=field,
                 target=type(error).__name__,
             ) from None
-        return hints.substitute(hint, self.variables)
+        return hints.substitute(hint, self.variables.get(owner, {}))
 
 
 def _dataclass(cls: Any, resolved: _Hints) -> ClassPlan:

@@ -10,8 +10,8 @@
     └── MissingEntry      (KeyError, IndexError)      a place that this object does not have
 
 Data are attributes; the text is made from them when it is asked for. It names types, models, keys and
-paths and never shows a stored or given value: `raw` and `value types` are for programs, not for logs.
-Nothing here formats a value.
+paths, and never shows a stored or given value: `raw` is for programs, not for logs. Nothing here formats a
+value.
 """
 
 from __future__ import annotations

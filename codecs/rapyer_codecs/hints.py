@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import InitVar
-from typing import Annotated, Any, ClassVar, Final, Literal, NewType, TypeVar, Union
+from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union
 
 import typing_extensions
 
@@ -20,7 +20,6 @@ __all__ = [
     "annotations_of",
     "descends_from",
     "identity",
-    "is_class_variable",
     "is_literal",
     "is_required",
     "is_union",
@@ -49,13 +48,13 @@ def resolve(cls: type, owner: type, annotation: Any, names: Mapping[str, Any]) -
     there yet.
 
     A throwaway class carries the one annotation, so that a bad neighbour does not matter; names of the
-    class body are looked up last, because a field called `date` must not hide the type.
+    class body are looked up last, because a field called `date` must not hide the type. `names`: looked up
+    first.
     """
     carrier = type(owner.__name__, (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__})
     module = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
-    outer = {**vars(owner), **names}
-    inner = {**module, owner.__name__: owner, cls.__name__: cls}
-    return typing.get_type_hints(carrier, outer, inner, include_extras=True)["it"]
+    inner = {**module, owner.__name__: owner, cls.__name__: cls, **names}
+    return typing.get_type_hints(carrier, dict(vars(owner)), inner, include_extras=True)["it"]
 
 
 def annotations_of(cls: type) -> dict[str, tuple[type, Any]]:
@@ -67,23 +66,24 @@ def annotations_of(cls: type) -> dict[str, tuple[type, Any]]:
     return found
 
 
-def variables_of(cls: type, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """What each type variable of a class and of its generic bases stands for."""
-    variables = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
-    _bind_bases(cls, variables)
-    return variables
+def variables_of(cls: type, arguments: tuple[Any, ...]) -> dict[type, Variables]:
+    """Class -> what its type variables stand for, for a class with type arguments and for each of its bases.
+
+    By class, because a base and its heir may use one variable for two things.
+    """
+    found: dict[type, Variables] = {cls: dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))}
+    _bind_bases(cls, found)
+    return found
 
 
-def _bind_bases(cls: type, variables: dict[Any, Any]) -> None:
-    for base in getattr(cls, "__orig_bases__", ()):
-        origin = typing.get_origin(base)
-        if origin in (None, typing.Generic, typing.Protocol):
+def _bind_bases(cls: type, found: dict[type, Variables]) -> None:
+    for base in vars(cls).get("__orig_bases__", cls.__bases__):
+        origin = origin_of(base)
+        if not isinstance(origin, type) or origin in found:
             continue
-        bound = [substitute(argument, variables) for argument in typing.get_args(base)]
-        for parameter, argument in zip(getattr(origin, "__parameters__", ()), bound, strict=False):
-            if argument is not parameter:
-                variables.setdefault(parameter, argument)
-        _bind_bases(origin, variables)
+        bound = [substitute(argument, found[cls]) for argument in typing.get_args(base)]
+        found[origin] = dict(zip(getattr(origin, "__parameters__", ()), bound, strict=False))
+        _bind_bases(origin, found)
 
 
 def substitute(hint: Any, variables: Variables) -> Any:
@@ -173,11 +173,6 @@ def is_literal(hint: Any) -> bool:
     """Whether a peeled hint is a Literal."""
     origin: Any = typing.get_origin(hint)
     return origin is Literal
-
-
-def is_class_variable(annotation: Any) -> bool:
-    """Whether an annotation, possibly still a string, is a ClassVar."""
-    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
 
 
 def identity(hint: Any) -> Any:

@@ -70,7 +70,7 @@ class Registry:
         self._parent = parent
         self._rules: list[tuple[Predicate, Factory]] = []
         self._any: list[Any] = []
-        self._names: dict[type, Mapping[str, Any]] = {}
+        self._names: dict[Any, Mapping[str, Any]] = {}
         self._version = 0
         self._compiled = _Compiled(-1, cattrs.Converter())
 
@@ -139,10 +139,11 @@ class Registry:
         return leaf
 
     def names(self, cls: type, names: Mapping[str, Any]) -> None:
-        """Give names in which the annotations of a class are looked up, besides its module's: a function's
-        locals.
+        """Give names in which the annotations of a class are looked up before its module's: a function's locals.
+
+        They count for the other classes of the same function too.
         """
-        self._names[cls] = names
+        self._names[_scope(cls)] = {**self._names.get(_scope(cls), {}), **names}
 
     def child(self, *, limits: Limits | None = None) -> Registry:
         """A registry that starts with everything of this one; what is registered on it counts there only."""
@@ -203,9 +204,9 @@ class Registry:
         return [*(self._parent.any_types() if self._parent else ()), *self._any]
 
     def names_for(self, cls: type) -> Mapping[str, Any]:
-        """The names given for a class."""
+        """The names given for a class, or for one of the same function."""
         inherited = self._parent.names_for(cls) if self._parent else {}
-        return {**inherited, **self._names.get(cls, {})}
+        return {**inherited, **self._names.get(_scope(cls), {})}
 
     # -- dispatch --------------------------------------------------------------------------------------------
 
@@ -256,3 +257,9 @@ class Registry:
             f"no codec for {name}; register_codec adds one, Annotated[..., Codec(...)] does for one field",
             target=name,
         )
+
+
+def _scope(cls: type) -> Any:
+    """The function that a class was made in, by name; the class itself if it was made in a module or a class."""
+    scope = cls.__qualname__.rpartition(".")[0]
+    return (cls.__module__, scope) if scope.endswith("<locals>") else cls

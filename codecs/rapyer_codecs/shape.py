@@ -58,6 +58,14 @@ class Child:
         return own
 
 
+def kin_of(value: Any, cls: type) -> int:
+    """How a value is related to a class: EXACT, KIN or FOREIGN."""
+    given = plain_type(value)
+    if given is cls:
+        return EXACT
+    return KIN if issubclass(given, cls) else FOREIGN
+
+
 class Chosen(NamedTuple):
     """One alternative of a stored value: its tag, its shape (None: nothing lies below), its part of the own
     text.
@@ -269,10 +277,7 @@ class Leaf(Shape):
     def kin(self, value: Any) -> int:
         if self._kin is not None:
             return self._kin(value)
-        cls = plain_type(value)
-        if cls is self.type:
-            return EXACT
-        return KIN if isinstance(self.type, type) and issubclass(cls, self.type) else FOREIGN
+        return kin_of(value, self.type) if isinstance(self.type, type) else FOREIGN
 
     def encode(self, value: Any, name: bytes = b"") -> bytes:
         """The text of a value. EncodeError if it is not one of the type."""

@@ -524,3 +524,56 @@ B = TypeVar("B", bound=float)
 @dataclass
 class Bounded(Generic[B]):
     item: B
+
+
+S = TypeVar("S")
+
+
+@dataclass
+class First(Generic[T]):
+    first: T
+
+
+@dataclass
+class Second(First[int], Generic[T]):
+    """Uses the variable of its base for something else."""
+
+    second: T
+
+
+@dataclass
+class Third(Second[list[S]]):
+    third: S
+
+
+def test_one_type_variable_may_mean_two_things(registry: Registry) -> None:
+    cls = make_dataclass("Holder", [("x", Second[str]), ("y", Third[bool])])
+    mapper: Mapper[Any] = registry.mapper(cls)
+    value = cls(Second(1, "a"), Third(2, [True], False))
+    fields = mapper.dump(value)
+    assert fields == {
+        b"x.first": b"1",
+        b"x.second": b"a",
+        b"y.first": b"2",
+        b"y.second": b"1",
+        b"y.second.0": b"true",
+        b"y.third": b"false",
+    }
+    assert mapper.load(fields) == value
+
+
+def test_classes_of_one_function_find_each_other(registry: Registry) -> None:
+    @dataclass
+    class Deep:
+        n: int
+
+    @dataclass
+    class Middle:
+        deep: list[Deep]
+
+    @dataclass
+    class Top:
+        middle: Middle
+
+    registry.names(Top, {"Deep": Deep, "Middle": Middle})
+    assert registry.mapper(Top).dump(Top(Middle([Deep(1)])))[b"middle.deep.0.n"] == b"1"

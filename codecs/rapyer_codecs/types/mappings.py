@@ -8,11 +8,10 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..codec import plain_type
 from ..errors import DecodeError, EncodeError, PathError
 from ..names import join
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Kind, Shape
+from ..shape import EXACT, Child, Default, Fields, Key, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -42,10 +41,7 @@ class DictShape(Shape):
         return parametrised(self.cls.__name__, self.key.shape, self.value)
 
     def kin(self, value: Any) -> int:
-        cls = plain_type(value)
-        if cls is self.cls:
-            return EXACT
-        return KIN if issubclass(cls, self.cls) else FOREIGN
+        return kin_of(value, self.cls)
 
     def rank(self, value: Any) -> int:
         own = self.kin(value)

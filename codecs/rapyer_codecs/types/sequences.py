@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Collection, Iterable, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..codec import plain_type
 from ..errors import DecodeLimitExceeded, EncodeError, PathError
 from ..names import index, join
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Kind, Shape
+from ..shape import EXACT, FOREIGN, Child, Default, Fields, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ class _Numbered(Shape):
     cls: type
 
     def kin(self, value: Any) -> int:
-        cls = plain_type(value)
-        if cls is self.cls:
-            return EXACT
-        return KIN if issubclass(cls, self.cls) else FOREIGN
+        return kin_of(value, self.cls)
 
     def rank(self, value: Any) -> int:
         own = self.kin(value)

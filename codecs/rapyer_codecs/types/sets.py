@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableSet, Set
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..codec import plain_type
 from ..errors import EncodeError, PathError
 from ..json_text import dump_json
 from ..names import join
 from ..paths import Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Default, Fields, Key, Kind, Shape
+from ..shape import EXACT, Child, Default, Fields, Key, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -40,10 +39,7 @@ class SetShape(Shape):
         return parametrised(self.cls.__name__, self.item)
 
     def kin(self, value: Any) -> int:
-        cls = plain_type(value)
-        if cls is self.cls:
-            return EXACT
-        return KIN if issubclass(cls, self.cls) else FOREIGN
+        return kin_of(value, self.cls)
 
     def rank(self, value: Any) -> int:
         own = self.kin(value)
