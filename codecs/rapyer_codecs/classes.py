@@ -38,6 +38,8 @@ class FieldPlan:
     init: str | None = None
     """The name of its __init__ parameter; None if __init__ does not take it."""
     required: bool = True
+    derived: bool = False
+    """Without a default of its own, the class works it out when an instance is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +127,25 @@ class _Hints:
 
 
 def _dataclass(cls: Any, resolved: _Hints) -> ClassPlan:
-    fields = tuple(
-        FieldPlan(f.name, resolved.of(f.name, f.type), _dataclass_default(cls, f), f.name if f.init else None)
-        for f in dataclasses.fields(cls)
-    )
     every = [f for f in cls.__dataclass_fields__.values() if f._field_type.name != "_FIELD_CLASSVAR"]
     init_only = [f for f in every if f._field_type.name == "_FIELD_INITVAR"]
-    parameters = [f.name for f in every if f.init]
     open_init = any(f.default is MISSING and f.default_factory is MISSING for f in init_only)
-    return ClassPlan(
-        cls,
-        fields,
-        calls_init=not open_init and _is_generated(cls.__init__, parameters, "<string>"),
-        puts_back=hasattr(cls, "__post_init__"),
+    calls_init = not open_init and _is_generated(cls.__init__, [f.name for f in every if f.init], "<string>")
+    runs_code = hasattr(cls, "__post_init__")
+    fields = tuple(
+        FieldPlan(
+            f.name,
+            resolved.of(f.name, f.type),
+            _dataclass_default(f),
+            f.name if f.init else None,
+            derived=calls_init and runs_code and not f.init,
+        )
+        for f in dataclasses.fields(cls)
     )
+    return ClassPlan(cls, fields, calls_init, puts_back=runs_code)
 
 
-def _dataclass_default(cls: type, field: dataclasses.Field[Any]) -> Default:
+def _dataclass_default(field: dataclasses.Field[Any]) -> Default:
     if field.default_factory is not MISSING:
         return field.default_factory
     if field.default is not MISSING:
@@ -151,18 +155,20 @@ def _dataclass_default(cls: type, field: dataclasses.Field[Any]) -> Default:
 
 
 def _attrs(cls: Any, resolved: _Hints) -> ClassPlan:
+    known = attrs.fields(cls)
+    calls_init = _is_generated(cls.__init__, [f.alias for f in known if f.init], "<attrs generated")
     fields = tuple(
-        FieldPlan(f.name, resolved.of(f.name, f.type or Any), _attrs_default(f), f.alias if f.init else None)
-        for f in attrs.fields(cls)
+        FieldPlan(
+            f.name,
+            resolved.of(f.name, f.type or Any),
+            _attrs_default(f),
+            f.alias if f.init else None,
+            derived=calls_init and (hasattr(f.default, "takes_self") or not f.init),
+        )
+        for f in known
     )
-    parameters = [f.init for f in fields if f.init is not None]
-    converted = any(f.converter is not None for f in attrs.fields(cls))
-    return ClassPlan(
-        cls,
-        fields,
-        calls_init=_is_generated(cls.__init__, parameters, "<attrs generated"),
-        puts_back=converted or hasattr(cls, "__attrs_post_init__"),
-    )
+    converts = any(f.converter is not None for f in known)
+    return ClassPlan(cls, fields, calls_init, puts_back=converts or hasattr(cls, "__attrs_post_init__"))
 
 
 def _attrs_default(field: Any) -> Default:
@@ -222,7 +228,7 @@ def _is_pydantic(cls: type) -> bool:
 def _pydantic(cls: Any, resolved: _Hints) -> ClassPlan:
     """Made by `model_construct`: what was stored was valid, and validators of today need not like it."""
     fields = tuple(
-        FieldPlan(name, resolved.of(name, info.annotation), _pydantic_default(info))
+        FieldPlan(name, resolved.of(name, info.annotation), _pydantic_default(info), derived=not info.is_required())
         for name, info in cls.model_fields.items()
     )
     return ClassPlan(cls, fields, construct=cls.model_construct)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, make_dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
+import attrs
 import pytest
 
 from rapyer_codecs import (
@@ -577,3 +578,28 @@ def test_classes_of_one_function_find_each_other(registry: Registry) -> None:
 
     registry.names(Top, {"Deep": Deep, "Middle": Middle})
     assert registry.mapper(Top).dump(Top(Middle([Deep(1)])))[b"middle.deep.0.n"] == b"1"
+
+
+@dataclass
+class Priced:
+    price: int
+    doubled: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.doubled = self.price * 2
+
+
+@attrs.define
+class Measured:
+    size: int
+    area: int = attrs.Factory(lambda self: self.size**2, takes_self=True)
+
+
+def test_a_field_that_the_class_works_out_may_be_added_later(registry: Registry) -> None:
+    cls = make_dataclass("Holder", [("a", Priced), ("b", Measured), ("c", list[Priced]), ("d", Packed[Priced])])
+    mapper: Mapper[Any] = registry.mapper(cls)
+    old = {b"a.price": b"5", b"b.size": b"3", b"c": b"1", b"c.0.price": b"4", b"d": b'{"price":6}'}
+    loaded = mapper.load(old)
+    assert loaded == cls(Priced(5), Measured(3), [Priced(4)], Priced(6))
+    assert mapper.diff(old, mapper.dump(loaded)).put[b"a.doubled"] == b"10"
+    assert registry.mapper(Priced).load({b"price": b"5"}) == Priced(5)

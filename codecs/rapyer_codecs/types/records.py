@@ -32,6 +32,12 @@ class Part(Child):
     """A field of a record: a Child with the name it has in Python."""
 
     name: str = ""
+    derived: bool = False
+    """Absent and without a default, it is left to the class."""
+
+    def may_be_left_out(self, default: Default) -> bool:
+        """Whether an instance can be made without a value of it."""
+        return not self.required or (self.derived and default is None)
 
     @property
     def packed_names(self) -> tuple[str, ...]:
@@ -83,7 +89,16 @@ class RecordShape(Shape):
             raise
         metadata = metadata_of(field.hint)
         former = tuple(escape(extra.name.encode()) for extra in metadata if isinstance(extra, Alias))
-        return Part(escape(field.name.encode()), shape, metadata, field.default, former, field.required, field.name)
+        return Part(
+            escape(field.name.encode()),
+            shape,
+            metadata,
+            field.default,
+            former,
+            field.required,
+            field.name,
+            field.derived,
+        )
 
     def _unsupported(self, field: FieldPlan, reason: str, target: str | None = None) -> UnsupportedType:
         return UnsupportedType(reason, model=self.cls.__name__, path=field.name, target=target)
@@ -227,8 +242,10 @@ class RecordShape(Shape):
         values: dict[str, Any] = {}
         for part in self.parts:
             place = part.place(name, stored)
-            if part.required or part.shape.present(place, stored):
-                values[part.name] = part.shape.read(place, stored, part_default(default, part, self))
+            inherited = part_default(default, part, self)
+            if part.may_be_left_out(inherited) and not part.shape.present(place, stored):
+                continue
+            values[part.name] = part.shape.read(place, stored, inherited)
         if any(value is BAD for value in values.values()):
             return BAD
         try:
@@ -264,7 +281,7 @@ class RecordShape(Shape):
                 values[part.name] = part.shape.unpack(tree[found], depth)
             elif part.default is not None:
                 values[part.name] = part.default()
-            elif part.required:
+            elif not part.may_be_left_out(None):
                 raise ValueError("a field is missing")
         return self.plan.make(values)
 
