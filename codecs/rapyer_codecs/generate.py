@@ -67,7 +67,7 @@ def _whole_object(source: Source, shape: RecordShape) -> None:
 def _record(source: Source, shape: RecordShape) -> None:
     """The functions of a record class for any place."""
     function, place = source.function(shape), Name("name", b"")
-    too_deep = f"name.count(b'.') > {shape.limits.depth}"
+    too_deep = f"name.count(b'.') >= {shape.limits.depth}"
     with source.block(f"def write_{function}(value, name, out):"):
         source.give_up_if(too_deep)
         DumpCode(source, shape.limits).record(shape, "value", place)

@@ -206,12 +206,12 @@ class Shape:
 
     def check_depth(self, name: bytes) -> None:
         """Refuse to write below a name that is nested too deeply."""
-        if name.count(b".") > self.limits.depth:
+        if name.count(b".") >= self.limits.depth:
             raise LimitExceeded(f"nested deeper than {self.limits.depth} levels", field=name, target=self.tag)
 
     def too_deep(self, name: bytes, stored: Stored) -> bool:
         """Whether a name is nested too deeply to read on; noted as an error if so."""
-        if name.count(b".") <= self.limits.depth:
+        if name.count(b".") < self.limits.depth:
             return False
         stored.bad(name, self.tag, None, f"nested deeper than {self.limits.depth} levels", DecodeLimitExceeded)
         return True

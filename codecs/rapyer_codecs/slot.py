@@ -28,10 +28,24 @@ class Slot:
     `steps`: the path. `name`: where it is stored. `shape`: what is stored there. `metadata`: the extras of
     its Annotated. `parent`: the place that holds it, None for the object itself. `former`: full names
     under which older data may be. `sure`: it exists whenever the object does: no Optional, index or key on
-    the way to it.
+    the way to it. `renamed`: it, or what it lies in, has a former name. `is_field`: it is one stored field,
+    whatever its value.
     """
 
-    __slots__ = ("_children", "child_of", "former", "metadata", "model", "name", "parent", "shape", "steps", "sure")
+    __slots__ = (
+        "_children",
+        "child_of",
+        "former",
+        "is_field",
+        "metadata",
+        "model",
+        "name",
+        "parent",
+        "renamed",
+        "shape",
+        "steps",
+        "sure",
+    )
 
     def __init__(self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child) -> None:
         self.model = model
@@ -44,6 +58,10 @@ class Slot:
         holder = parent.name if parent is not None else b""
         self.former = tuple(join(holder, segment) for segment in child.former)
         self.sure: bool = parent is None or (parent.sure and isinstance(parent.shape, RecordShape) and child.required)
+        self.renamed: bool = bool(self.former) or (parent is not None and parent.renamed)
+        self.is_field: bool = shape.kind == "leaf" or (
+            isinstance(shape, UnionShape) and all(member.kind == "leaf" for member in shape.members)
+        )
         self._children: dict[str, Slot] = {}
 
     @classmethod

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rapyer_codecs import DecodeError, LimitExceeded, Limits, Mapper, Packed, Registry, default_registry
 from rapyer_codecs.types import register_all
 
+from .classes import Node
 from .test_types import holder, stored
 from .type_table import TABLE, Row
 from .type_table import packed as packed_hint
@@ -111,6 +112,21 @@ def test_deep_nesting_is_a_limit_and_no_recursion_error() -> None:
         value = [value]
     with pytest.raises(LimitExceeded):
         mapper.dump(cls(value))
+
+
+def test_sixteen_levels_below_the_object_and_no_more() -> None:
+    mapper = default_registry.mapper(Node)
+    value = Node(0)
+    for number in range(16):
+        value = Node(number, value)
+    fields = mapper.dump(value)
+    assert mapper.load(fields) == value
+    deepest = b".".join([b"next"] * 16)
+    deeper = fields | {deepest + b".next": b"{}", deepest + b".next.value": b"1", deepest + b".next.next": b"~"}
+    with pytest.raises(DecodeError):
+        mapper.load(deeper)
+    with pytest.raises(LimitExceeded):
+        mapper.dump(Node(0, value))
 
 
 def test_a_length_allocates_nothing() -> None:
