@@ -8,8 +8,8 @@ blocking code) carries them out:
   generator as :class:`Lost`.
 * ``Pause``  -> ``None`` after that many seconds. The driver gives back a held connection first.
 * ``Turn``   -> whether it had to wait, once this operation is the only one of its process and session that writes these
-  keys. It ends with the operation, or with its next Turn. A shared one only waits for transactions that were tried
-  in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held connection first.
+  keys. It ends with the operation, or with its next Turn. A shared one only waits for operations and
+  transactions that were tried in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held connection first.
 """
 
 from __future__ import annotations
@@ -47,11 +47,16 @@ class Pause:
 
 @dataclass(slots=True, frozen=True)
 class Turn:
-    """Wait until no other operation of this session writes these keys. timeout: seconds. shared: only let pass."""
+    """Wait until no other operation of this session writes these keys. timeout: seconds.
+
+    shared: only let those pass who have the keys to themselves. alone: have them to oneself, so that those with a
+    shared turn wait too.
+    """
 
     keys: tuple[bytes, ...]
     timeout: float
     shared: bool = False
+    alone: bool = False
 
 
 Request = Batch | Pause | Turn

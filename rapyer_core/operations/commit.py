@@ -169,7 +169,7 @@ class _Commit:
     tried: Outcome = field(default_factory=lambda: Outcome([], [], [], 0))
     doubt: float | None = None
     settled: bool = False
-    queued: bool = False
+    turns: int = 0
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -211,9 +211,11 @@ class _Commit:
     def _try(self, lead: Lead | None) -> Operation[bool]:
         """Read, decide, write. Whether the commit is done."""
         if lead is None:
-            if not self.queued:
-                yield Turn(self.keys, self.retry.deadline)
-                self.queued = True
+            # The second time alone: under a stream of blind writes to the key no EXEC would ever come through.
+            wanted = 2 if self.tried.attempts else 1
+            if self.turns < wanted:
+                yield Turn(self.keys, self.retry.deadline, alone=wanted == 2)
+                self.turns = wanted
             seen = yield from self._read()
             if seen is None:
                 yield from self._look_again()

@@ -168,12 +168,13 @@ class Session:
 class _Driver:
     """Carries out the requests of one operation."""
 
-    __slots__ = ("_keys", "_loop", "link")
+    __slots__ = ("_alone", "_keys", "_loop", "link")
 
     def __init__(self, loop: Loop, link: Link | None) -> None:
         self._loop = loop
         self.link = link
         self._keys: Sequence[bytes] = ()
+        self._alone = False
 
     def drive(self, operation: Operation[R], keep: bool = False) -> R:
         """Request by request; errors of a request are raised inside the operation."""
@@ -209,15 +210,26 @@ class _Driver:
             self._free()
             self._loop.let_pass(turn)
             return True
-        # Never two turns at once: another operation may want the same keys in another order, or want the same again.
-        self.end()
-        self._keys = self._loop.take_turn(turn)
+        if turn.alone and self._keys:
+            # It has the turn already, and keeps its place.
+            self._free()
+        else:
+            # Never two turns at once: others may want the same keys in another order, or this one the same again.
+            self.end()
+            self._keys = self._loop.take_turn(turn)
+        if turn.alone:
+            self._loop.reserved.update(dict.fromkeys(self._keys, current_worker()))
+            self._alone = True
         return True
 
     def end(self) -> None:
         """Give back what is still held."""
         self._free()
         keys, self._keys = self._keys, ()
+        if self._alone:
+            self._alone = False
+            for key in keys:
+                self._loop.reserved.pop(key, None)
         if keys:
             self._loop.turns.give_back(keys)
 

@@ -1,0 +1,1 @@
+"""Commits, drafts, transactions and locks on real servers."""

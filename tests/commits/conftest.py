@@ -1,0 +1,22 @@
+"""The default session, on the server of the run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rapyer_core import close_rapyer, init_rapyer
+from rapyer_core.sessions import Session
+
+
+@pytest.fixture(autouse=True)
+async def session(url: str) -> AsyncIterator[Session]:
+    """A default session on an empty server. At the end nothing may be held any more."""
+    session = await init_rapyer(url)
+    yield session
+    pool, turns = session.loop.pool, session.loop.turns
+    assert len(pool._idle) == pool._made
+    assert turns._locks == {}
+    assert session.loop.reserved == {}
+    await close_rapyer()
