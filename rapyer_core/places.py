@@ -27,15 +27,12 @@ def kind_of(slot: Slot) -> str:
 
 def is_leaf(slot: Slot) -> bool:
     """Whether the place is one stored field, whatever its value."""
-    shape = slot.shape
-    if shape.kind == "union":
-        return all(member.kind == "leaf" for member in getattr(shape, "members", ()))
-    return shape.kind == "leaf"
+    return slot.is_field
 
 
 def was_renamed(slot: Slot) -> bool:
     """Whether older data may hold the place, or what it lies in, under another name."""
-    return any(place.former for place in way_to(slot))
+    return slot.renamed
 
 
 def stored_names(slot: Slot) -> list[bytes]:
@@ -143,6 +140,17 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     for holder, step in zip(holders[:0:-1], slot.steps[:0:-1], strict=True):
         value = _changed(holder, step, value)
     _set(obj, slot.steps[0], value)
+
+
+def put_in_own(slot: Slot, obj: Any, value: Any) -> None:
+    """Put a value at a place of an object that nobody else shares any part of."""
+    holder = obj
+    for step in slot.steps[:-1]:
+        holder = stepped(holder, step)
+    if isinstance(holder, tuple):
+        show(slot, obj, value)
+    else:
+        _set(holder, slot.steps[-1], value)
 
 
 def hide(slot: Slot, obj: Any) -> None:

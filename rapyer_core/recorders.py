@@ -239,7 +239,8 @@ class Recorder(Unit):
         else:
             target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
             for slot in {edit.touched.name: edit.touched for edit in self.edits}.values():
-                adopt(target, slot, {name: value for name, value in self.after.items() if slot.under(name)})
+                single = slot.is_field and not slot.renamed and slot.name in self.after
+                adopt(target, slot, self.after if single else _tree(self.after, slot.name))
 
     # -- leaving a part of the block by an exception --
 

@@ -22,6 +22,9 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     """Show a place whose stored fields are all known. fields: of an entry that is gone, none."""
     if not adopts(target):
         return
+    if slot.is_field and not slot.renamed and slot.name in fields:
+        _adopt_field(target, slot, fields[slot.name])
+        return
     try:
         if fields or not comes_and_goes(slot):
             show(slot, target.obj, value_of(slot, fields))
@@ -30,6 +33,16 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     except _NO_SUCH_PLACE:
         return
     remember(target, slot, fields)
+
+
+def _adopt_field(target: Target, slot: Slot, raw: bytes) -> None:
+    try:
+        show(slot, target.obj, slot.decode(raw))
+    except _NO_SUCH_PLACE:
+        return
+    stored = state_of(target.obj).stored
+    if stored is not None:
+        attach(target.obj, State(target.pk, {**stored, slot.name: raw}))
 
 
 def adopt_unit(target: Target, slot: Slot, after: Fields) -> None:

@@ -14,7 +14,7 @@ from rapyer_codecs import Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.places import is_stored_formerly, show, stepped, value_of, way_to
+from rapyer_core.places import is_stored_formerly, put_in_own, stepped, value_of, way_to
 
 
 class Edit(Protocol):
@@ -49,7 +49,9 @@ class Assign:
 
     def apply(self, root: Any) -> Any:
         """Put the value there."""
-        show(self.slot, root, value_of(self.slot, self.fields))
+        slot = self.slot
+        value = slot.decode(self.fields[slot.name]) if slot.is_field else value_of(slot, self.fields)
+        put_in_own(slot, root, value)
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,7 +69,7 @@ class Compute:
     def apply(self, root: Any) -> Any:
         """Compute and put; returns the new value."""
         value = self.function(self.slot.get(root))
-        show(self.slot, root, value)
+        put_in_own(self.slot, root, value)
         return value
 
 
@@ -163,7 +165,13 @@ def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj
     """The fields to put and to drop so that the touched places are stored as the object now has them."""
     put: Fields = {}
     drop: dict[bytes, None] = {}
-    for slot in outermost([_stored_part(slot, current) for slot in touched]):
+    wide: list[Slot] = []
+    for slot in touched:
+        if slot.is_field and not slot.renamed and _holders_are_stored(slot, current):
+            _change_field(slot, current, obj, put, drop)
+        else:
+            wide.append(slot)
+    for slot in outermost([_stored_part(slot, current) for slot in wide]):
         try:
             after = slot.dump(slot.get(obj))
         except LookupError:
@@ -172,6 +180,28 @@ def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj
         put.update(more)
         drop.update(dict.fromkeys(less))
     return put, [name for name in drop if name not in put]
+
+
+def _holders_are_stored(slot: Slot, current: Fields) -> bool:
+    """Whether whatever the place lies in is stored already, so that its own field is all there is to write."""
+    place = slot.parent
+    while place is not None and place.parent is not None:
+        if place.shape.kind != "record" and (place.shape.kind not in ("dict", "list") or place.name not in current):
+            return False
+        place = place.parent
+    return True
+
+
+def _change_field(slot: Slot, current: Fields, obj: Any, put: Fields, drop: dict[bytes, None]) -> None:
+    try:
+        value = slot.get(obj)
+    except LookupError:
+        if slot.name in current:
+            drop[slot.name] = None
+        return
+    raw = slot.encode(value)
+    if current.get(slot.name) != raw:
+        put[slot.name] = raw
 
 
 def _stored_part(slot: Slot, current: Fields) -> Slot:
@@ -198,5 +228,7 @@ def outermost(slots: Sequence[Slot]) -> list[Slot]:
 
 def after_change(fields: Fields, put: Fields, drop: Sequence[bytes]) -> Fields:
     """Stored fields once the change was made."""
+    if not drop:
+        return {**fields, **put}
     gone = set(drop)
     return {**{name: value for name, value in fields.items() if name not in gone}, **put}
