@@ -15,21 +15,32 @@ from redis.asyncio.retry import Retry
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
-from rapyer_core.transports.wire import as_reply, backoff_free_retry, connection_parameters, pack, refused_connection
+from rapyer_core.transports.wire import (
+    PLAIN,
+    as_reply,
+    backoff_free_retry,
+    connection_parameters,
+    pack,
+    refused_connection,
+)
 
 _UNWATCH: Command = (b"UNWATCH",)
+_LARGE = 65536
+"""Bytes of a write that is worth waiting for: the event loop sends smaller ones at once."""
 
 
 class Link:
-    """One connection. Not for two tasks at once."""
+    """One connection. Not for two tasks at once. due: when the round trip under way is given up; 0: there is none."""
 
-    __slots__ = ("_connection", "_timeout", "_unwatch", "watching")
+    __slots__ = ("_connection", "_pool", "_timed_out", "_unwatch", "due", "watching")
 
-    def __init__(self, connection: Any, timeout: float) -> None:
+    def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
-        self._timeout = timeout
-        self.watching = False
+        self._pool = pool
+        self._timed_out = False
         self._unwatch = False
+        self.watching = False
+        self.due = 0.0
 
     async def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one write and read their replies, in order. Error replies are values.
@@ -40,49 +51,55 @@ class Link:
         A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
         to be sent relies on the WATCH.
         """
-        await self._ready()
+        if not self._is_clean():
+            await self._renew()
         extra = self._unwatch
         packed = pack((_UNWATCH, *commands) if extra else commands)
         count = len(commands) + extra
-        done = timed_out = False
+        done = False
+        self._pool.started(self)
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.send_packed_command([packed], check_health=False)
-                replies = await self._replies(count)
+            replies = await self._exchange(packed, count)
             done = True
-        except TimeoutError:
-            timed_out = True
         except (redis.RedisError, OSError, EOFError):
             pass
         finally:
+            self.due = 0.0
             if not done:
                 await self.close()
         if not done:
-            raise Lost(sent=True, timed_out=timed_out)
+            raise Lost(sent=True, timed_out=self._timed_out)
         self._unwatch, self.watching = False, commands[0][0] == b"WATCH"
         return replies[1:] if extra else replies
 
-    async def _ready(self) -> None:
-        """Connect, also when the other side closed or something unread is waiting."""
+    def _is_clean(self) -> bool:
+        """Connected, the other side has not closed, and nothing unread is waiting."""
         connection = self._connection
-        if connection.is_connected:
-            try:
-                if not await connection.can_read():
-                    return
-            except (redis.RedisError, OSError):
-                pass
-            relied = self.watching
-            await self.close()
-            if relied:
-                raise Lost(sent=False)
-        elif self.watching:
-            self.watching = False
+        stream = connection._reader
+        if stream is None or connection._writer is None:
+            return False
+        reader = getattr(connection._parser, "_reader", None)
+        # redis-py itself looks at this buffer: streams have no public way to ask whether something is waiting.
+        return not (stream.at_eof() or stream._buffer or (reader is not None and reader.has_data()))
+
+    def expire(self) -> None:
+        """The server did not answer in time: cut the connection, so that whoever waits for a reply goes on."""
+        self._timed_out = True
+        writer = self._connection._writer
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _renew(self) -> None:
+        """Connect, after closing a connection that is of no use any more."""
+        connection = self._connection
+        relied, self._timed_out = self.watching, False
+        await self.close()
+        if relied:
             raise Lost(sent=False)
-        self._unwatch = False
         done = timed_out = False
         refused: Exception | None = None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._pool.timeout):
                 await connection.connect()
             done = True
         except TimeoutError:
@@ -100,12 +117,17 @@ class Link:
         if not done:
             raise Lost(sent=False, timed_out=timed_out)
 
-    async def _replies(self, count: int) -> list[Reply]:
+    async def _exchange(self, packed: bytes, count: int) -> list[Reply]:
         connection = self._connection
         parser: Any = connection._parser
         if type(parser) is not _AsyncHiredisParser:
+            await connection.send_packed_command([packed], check_health=False)
             return [await self._slowly() for _ in range(count)]
-        # The reader's own loop, once for the batch: redis-py's costs a coroutine and a timeout per reply.
+        # One write and one reading for the batch: redis-py's own loop costs a coroutine and a timeout per reply.
+        writer = connection._writer
+        writer.write(packed)
+        if len(packed) > _LARGE:
+            await writer.drain()
         gets, feed, read = parser._reader.gets, parser._reader.feed, connection._reader.read
         replies: list[Reply] = []
         while len(replies) < count:
@@ -116,7 +138,7 @@ class Link:
                     raise EOFError
                 feed(data)
             else:
-                replies.append(as_reply(reply) if isinstance(reply, Exception | list) else reply)
+                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
         return replies
 
     async def _slowly(self) -> Reply:
@@ -151,12 +173,13 @@ class Pool:
             settings, redis.asyncio.ConnectionPool, redis.asyncio.connection
         )
         self._arguments["socket_timeout"] = None
-        self._timeout = settings.timeout
+        self.timeout = settings.timeout
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
         self._idle: list[Link] = []
         self._waiting: deque[asyncio.Future[Link]] = deque()
-        self._made = 0
+        self._links: list[Link] = []
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def acquire(self) -> Link:
@@ -180,13 +203,14 @@ class Pool:
         """A link that is free now, if more than reserve of them are; else None."""
         if self._closed:
             raise SessionClosed("the session was closed")
-        if self._waiting or self.size - self._made + len(self._idle) <= reserve:
+        if self._waiting or self.size - len(self._links) + len(self._idle) <= reserve:
             return None
         if self._idle:
             return self._idle.pop()
-        self._made += 1
         arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
-        return Link(self._class(**arguments), self._timeout)
+        link = Link(self._class(**arguments), self)
+        self._links.append(link)
+        return link
 
     def release(self, link: Link) -> None:
         """Give a link back. Of a pool that was closed meanwhile, it is closed."""
@@ -201,9 +225,27 @@ class Pool:
                 return
         self._idle.append(link)
 
+    def started(self, link: Link) -> None:
+        """A round trip begins: it has as long as the session's timeout."""
+        loop = asyncio.get_running_loop()
+        link.due = loop.time() + self.timeout
+        if self._sweeping is None:
+            self._sweeping = loop.call_at(link.due, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what is overdue. One timer for all links: a timer for each round trip costs more than packing it."""
+        now = loop.time()
+        for link in self._links:
+            if link.due and link.due <= now:
+                link.expire()
+        coming = min((link.due for link in self._links if link.due > now), default=None)
+        self._sweeping = None if coming is None else loop.call_at(coming, self._sweep, loop)
+
     async def close(self) -> None:
         """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
         self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if not future.done():

@@ -23,7 +23,14 @@ from redis.retry import Retry
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
-from rapyer_core.transports.wire import as_reply, backoff_free_retry, connection_parameters, pack, refused_connection
+from rapyer_core.transports.wire import (
+    PLAIN,
+    as_reply,
+    backoff_free_retry,
+    connection_parameters,
+    pack,
+    refused_connection,
+)
 
 _UNWATCH: Command = (b"UNWATCH",)
 
@@ -128,7 +135,7 @@ class Link:
                 else:
                     read(timeout=max(0.001, end - time.monotonic()))
             else:
-                replies.append(as_reply(reply) if isinstance(reply, Exception | list) else reply)
+                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
         return replies
 
     def _slowly(self) -> Reply:

@@ -63,13 +63,17 @@ _CODES: dict[type[Exception], str] = {
 }
 
 
+PLAIN = frozenset({bytes, int, type(None)})
+"""Types of replies that need no second look."""
+
+
 def as_reply(reply: Any) -> Reply:
     """A reply with error replies, nested ones too, as values."""
     if isinstance(reply, Exception):
         text = str(reply)
         code = _CODES.get(type(reply)) or text.partition(" ")[0]
         return ServerError(code if code.isupper() else "ERR", text)
-    if isinstance(reply, list) and any(isinstance(part, Exception) for part in reply):
+    if isinstance(reply, list) and not PLAIN.issuperset(map(type, reply)):
         return [as_reply(part) for part in reply]
     return reply
 
