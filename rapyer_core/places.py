@@ -143,14 +143,17 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
 
 
 def put_in_own(slot: Slot, obj: Any, value: Any) -> None:
-    """Put a value at a place of an object that nobody else shares any part of."""
+    """Put a value at a place of an object that was just loaded, so that nobody shares its lists and dicts.
+
+    A record or tuple in it may be shared all the same: it may be the default of the class.
+    """
     holder = obj
     for step in slot.steps[:-1]:
         holder = stepped(holder, step)
-    if isinstance(holder, tuple):
-        show(slot, obj, value)
-    else:
-        _set(holder, slot.steps[-1], value)
+        if not isinstance(holder, list | dict):
+            show(slot, obj, value)
+            return
+    _set(holder, slot.steps[-1], value)
 
 
 def hide(slot: Slot, obj: Any) -> None:

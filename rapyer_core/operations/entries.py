@@ -27,6 +27,42 @@ _DICTS = ("dict", "ordered")
 _LISTS = ("list", "deque")
 
 
+# -- entries and members that are one stored field each --
+
+
+@dataclass(slots=True)
+class WriteFields(Unit):
+    """Fields are put and dropped, whatever they held. Sees them. dropped: how many of those to drop were there."""
+
+    target: Target
+    put: Fields
+    drop: Sequence[bytes] = ()
+    needs: Sequence[bytes] | None = field(init=False)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        self.needs = [*self.put, *self.drop]
+
+    def decide(self, seen: Seen) -> Change:
+        """Write if the object exists."""
+        if not seen.exists:
+            raise NotFound(**self.target.data)
+        drop = [name for name in self.drop if name in seen.fields]
+        self.dropped = len(drop)
+        return Change(put=self.put, drop=drop)
+
+
+def _write(place: Place, put: Fields, drop: Iterable[bytes] = ()) -> Operation[int]:
+    """Put or drop entries of a container that starts empty, blindly if that is allowed; how many were dropped."""
+    key, names = place.target.key, list(drop)
+    if not place.may_be_blind:
+        unit = WriteFields(place.target, put, names)
+        yield from place.commit(unit)
+        return unit.dropped
+    replies = yield from place.blindly((b"HDEL", key, *names) if names else hset(key, put))
+    return int(replies[0]) if names else 0
+
+
 # -- dicts: set entries --
 
 
@@ -38,12 +74,11 @@ def merge(ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options:
     slot, target = place.slot, place.target
     pairs = [(key, place.child(key), value) for key, value in values.items()]
     dumped = [(key, child, place.dumped(child, value)) for key, child, value in pairs]
-    blind = place.may_be_blind and is_plain_and_empty(slot, "dict") and all(is_leaf(child) for _, child, _ in pairs)
-    if not blind:
+    if not (is_plain_and_empty(slot, "dict") and all(is_leaf(child) for _, child, _ in pairs)):
         yield from place.edit(Entries(slot, dumped))
         return
     put = {name: raw for _, _, fields in dumped for name, raw in fields.items()}
-    yield from place.blindly(hset(target.key, {**_marker(slot), **put}))
+    yield from _write(place, {**_marker(slot), **put})
     for _, child, fields in dumped:
         adopt(target, child, fields)
 
@@ -72,21 +107,13 @@ def put_entry(place: Place, fields: Fields) -> Operation[None]:
     slot, target = place.slot, place.target
     assert slot.parent is not None
     dict_place = Place(place.ctx, target, slot.parent, place.options)
-    if dict_place.may_be_blind:
-        yield from place.blindly(hset(target.key, {**_marker(slot.parent), **fields}))
-        adopt(target, slot, fields)
-    else:
-        yield from place.edit(Entries(slot.parent, [(_key_of(slot), slot, fields)]))
+    yield from _write(dict_place, {**_marker(slot.parent), **fields})
+    adopt(target, slot, fields)
 
 
 def _marker(slot: Slot) -> Fields:
     """The own field of a dict or set that starts empty: a constant, so that it can be written blindly."""
     return slot.dump(getattr(slot.shape, "cls", dict)())
-
-
-def _key_of(slot: Slot) -> Any:
-    step = slot.steps[-1]
-    return getattr(step, "key", step)
 
 
 # -- dicts, lists and sets: take out --
@@ -193,12 +220,12 @@ def remove(ctx: Context, obj: Any, path: Any, item: Any, options: Options) -> Op
 
 def _remove_entry(place: Place, key: Any) -> Operation[None]:
     entry, target = place.child(key), place.target
-    if not (place.may_be_blind and is_entry(entry)):
+    if not is_entry(entry):
         yield from place.edit(Call(place.slot, "__delitem__", lambda: (key,), _entry_of(place, entry)))
         return
-    replies = yield from place.blindly((b"HDEL", target.key, entry.name))
+    dropped = yield from _write(place, {}, [entry.name])
     adopt(target, entry, {})
-    if not replies[0]:
+    if not dropped:
         raise _no_such_key(target, entry)
 
 
@@ -210,10 +237,10 @@ def add(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Optio
     place = Place.of(ctx, obj, path, options, "set")
     members = _members(place, values)
     put = place.dumped(place.slot, members)
-    if not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+    if not is_plain_and_empty(place.slot, "set"):
         yield from place.edit(Compute(place.slot, lambda held: _present(place, held) | members))
         return
-    yield from place.blindly(hset(place.target.key, put))
+    yield from _write(place, put)
     _adopt_members(place, lambda held: held | members, put, {})
 
 
@@ -222,10 +249,10 @@ def discard(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: O
     place = Place.of(ctx, obj, path, options, "set")
     members = _members(place, values)
     gone = _member_fields(place, members)
-    if not gone or not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+    if not gone or not is_plain_and_empty(place.slot, "set"):
         yield from place.edit(Compute(place.slot, lambda held: _present(place, held) - members))
         return
-    yield from place.blindly((b"HDEL", place.target.key, *gone))
+    yield from _write(place, {}, gone)
     _adopt_members(place, lambda held: held - members, {}, gone)
 
 
@@ -239,12 +266,12 @@ def _remove_member(place: Place, member: Any) -> Operation[None]:
             raise missing
         return held - members
 
-    if not (place.may_be_blind and is_plain_and_empty(place.slot, "set")):
+    if not is_plain_and_empty(place.slot, "set"):
         yield from place.edit(Compute(place.slot, without))
         return
-    replies = yield from place.blindly((b"HDEL", place.target.key, *gone))
+    dropped = yield from _write(place, {}, gone)
     _adopt_members(place, lambda held: held - members, {}, gone)
-    if not replies[0]:
+    if not dropped:
         raise missing
 
 

@@ -20,6 +20,7 @@ from rapyer_core.operations.commit import (
     whole,
     write_whole,
 )
+from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.reading import chunks, read
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Command, Operation, Reply, ServerError
@@ -139,6 +140,7 @@ class SaveChanges(Unit):
     """Writes what changed locally, if the server still holds what the object was loaded with.
 
     stored: what it was loaded with. fields: what it is now. overwrite: write it whatever the server holds.
+    state: what the instance remembered when its fields were taken.
     """
 
     target: Target
@@ -147,8 +149,10 @@ class SaveChanges(Unit):
     diff: Diff
     overwrite: bool = False
     needs: Sequence[bytes] | None = field(init=False)
+    state: State = field(init=False)
 
     def __post_init__(self) -> None:
+        self.state = state_of(self.target.obj)
         # Of a whole list or entry all fields count, also those that are not known yet.
         all_of_it = any(tree or self._may_miss_its_holder(name) for name, tree in self.diff.units)
         self.needs = None if all_of_it else [name for name, _ in self.diff.units]
@@ -233,8 +237,14 @@ def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool
 
 def after_save(unit: SaveChanges) -> Fields:
     """The stored fields an object is known to have after its changes were saved."""
-    gone = set(unit.diff.drop)
-    return {**{name: value for name, value in unit.stored.items() if name not in gone}, **unit.diff.put}
+    state = state_of(unit.target.obj)
+    if state is unit.state or state.stored is None:
+        return after_change(unit.stored, unit.diff.put, unit.diff.drop)
+    # Another task worked on the same instance meanwhile. What it does not show by now must not be remembered, or
+    # its next save would write the older value back.
+    shows = unit.target.collection.dump(unit.target.obj, unit.target.pk)
+    put = {name: value for name, value in unit.diff.put.items() if shows.get(name) == value}
+    return after_change(dict(state.stored), put, [name for name in unit.diff.drop if name not in shows])
 
 
 GROUP = 100

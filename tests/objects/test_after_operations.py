@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 import rapyer_core as rc
+from rapyer_core.requests import Command, Reply
+from rapyer_core.transports.aio import Link
 from tests.objects.models import Achievement, Box, Hero, Player, Stats
 
 
@@ -107,12 +110,13 @@ async def test_an_operation_inside_a_list_shows_the_whole_list() -> None:
     assert box.heroes == [Hero("only", 1)]
 
 
-async def test_put_keeps_unsaved_entries_and_saves_them_later() -> None:
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_put_keeps_unsaved_entries_and_saves_them_later(exactly_once: bool) -> None:
     box = Box("b", counts={"a": 1})
     await rc.save(box)
     box.counts["unsaved"] = 5
     await rc.put(rc.ref(Box, "b"), Box.counts, "other", 7)
-    await rc.put(box, Box.counts, "b", 2)
+    await rc.put(box, Box.counts, "b", 2, exactly_once=exactly_once)
     assert box.counts == {"a": 1, "unsaved": 5, "b": 2}
     await rc.save(box)
     assert (await rc.get(Box, "b")).counts == {"a": 1, "unsaved": 5, "b": 2, "other": 7}
@@ -140,16 +144,65 @@ async def test_pop_and_clear_of_a_dict_then_save() -> None:
     assert (await rc.get(Box, "b")).counts == {}
 
 
-async def test_set_operations_on_a_stale_object_then_save() -> None:
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_set_operations_on_a_stale_object_then_save(exactly_once: bool) -> None:
     box = Box("b", members={1, 2})
     await rc.save(box)
     await rc.add(rc.ref(Box, "b"), Box.members, 9)
     box.members.add(5)
-    await rc.discard(box, Box.members, 1)
-    await rc.add(box, Box.members, 3)
+    await rc.discard(box, Box.members, 1, exactly_once=exactly_once)
+    await rc.add(box, Box.members, 3, exactly_once=exactly_once)
     assert box.members == {2, 3, 5}
     await rc.save(box)
     assert (await rc.get(Box, "b")).members == {2, 3, 5, 9}
+
+
+class Meanwhile:
+    """Runs something between the reading and the EXEC of the next commit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]]) -> None:
+        self.action: Callable[[], Awaitable[Any]] | None = action
+        plain = Link.roundtrip
+
+        async def roundtrip(link: Link, commands: Sequence[Command]) -> list[Reply]:
+            action = self.action
+            if action is not None and commands[-1] == (b"EXEC",):
+                self.action = None
+                await action()
+            return await plain(link, commands)
+
+        monkeypatch.setattr(Link, "roundtrip", roundtrip)
+
+
+async def test_an_instance_reloaded_while_it_is_saved_does_not_write_the_old_value_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+    Meanwhile(monkeypatch, lambda: rc.reload(player))
+    await rc.save(player)
+    assert (await rc.get(Player, "alice")).coins == 5
+    player.wins = 1
+    await rc.save(player)
+    assert (await rc.get(Player, "alice")).coins == 5
+
+
+async def test_an_instance_changed_while_it_is_saved_keeps_the_change_for_the_next_save(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+
+    async def change() -> None:
+        player.coins = 7
+        await rc.put(player, Player.metadata, "k", "v")
+
+    Meanwhile(monkeypatch, change)
+    await rc.save(player)
+    stored = await rc.get(Player, "alice")
+    assert (stored.coins, stored.metadata, player.coins) == (5, {"k": "v"}, 7)
 
 
 async def test_save_after_overwrite_compares_with_what_was_overwritten() -> None:

@@ -248,6 +248,9 @@ async def test_frozen_parts_are_replaced_not_mutated(stored: Hash) -> None:
 async def test_the_default_of_a_missing_frozen_part_is_not_mutated(redis_client: Any) -> None:
     await rc.save(Holder("h"))
     redis_client.hdel("Holder:h", "part.wins", "part.tags")
+    await rc.assign(rc.ref(Holder, "h"), Holder.part.tags, ("wide",))
+    assert Holder("other").part == FrozenPart()
+    redis_client.hdel("Holder:h", "part.wins", "part.tags", "part.tags.0")
     holder = await rc.get(Holder, "h")
     assert await rc.modify(holder, Holder.part.wins, lambda n: n + 4) == 4
     assert await rc.increment(holder, "part.wins", 1) == 5
