@@ -69,7 +69,9 @@ class Link:
                 await self.close()
         if not done:
             raise Lost(sent=True, timed_out=self._timed_out)
-        self._unwatch, self.watching = False, commands[0][0] == b"WATCH"
+        # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
+        self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
+        self._unwatch = False
         return replies[1:] if extra else replies
 
     def _is_clean(self) -> bool:
