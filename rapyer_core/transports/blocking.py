@@ -68,8 +68,8 @@ class Link:
         try:
             # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
             # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
-        self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
-        self._unwatch = False
+            self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
+            self._unwatch = False
             self._connection.send_packed_command([packed], check_health=False)
             replies = self._replies(count)
             done = True
