@@ -30,9 +30,9 @@ _LARGE = 65536
 
 
 class Link:
-    """One connection. Not for two tasks at once. due: when the round trip under way is given up; 0: there is none."""
+    """One connection. Not for two tasks at once."""
 
-    __slots__ = ("_connection", "_pool", "_timed_out", "_unwatch", "due", "watching")
+    __slots__ = ("_connection", "_due", "_pool", "_timed_out", "_unwatch", "watching")
 
     def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
@@ -40,7 +40,8 @@ class Link:
         self._timed_out = False
         self._unwatch = False
         self.watching = False
-        self.due = 0.0
+        self._due = 0.0
+        """When the round trip under way is given up; 0: there is none."""
 
     async def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one write and read their replies, in order. Error replies are values.
@@ -57,14 +58,14 @@ class Link:
         packed = pack((_UNWATCH, *commands) if extra else commands)
         count = len(commands) + extra
         done = False
-        self._pool.started(self)
+        self._pool._started(self)
         try:
             replies = await self._exchange(packed, count)
             done = True
         except (redis.RedisError, OSError, EOFError):
             pass
         finally:
-            self.due = 0.0
+            self._due = 0.0
             if not done:
                 await self.close()
         if not done:
@@ -84,7 +85,7 @@ class Link:
         # redis-py itself looks at this buffer: streams have no public way to ask whether something is waiting.
         return not (stream.at_eof() or stream._buffer or (reader is not None and reader.has_data()))
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """The server did not answer in time: cut the connection, so that whoever waits for a reply goes on."""
         self._timed_out = True
         writer = self._connection._writer
@@ -227,20 +228,20 @@ class Pool:
                 return
         self._idle.append(link)
 
-    def started(self, link: Link) -> None:
+    def _started(self, link: Link) -> None:
         """A round trip begins: it has as long as the session's timeout."""
         loop = asyncio.get_running_loop()
-        link.due = loop.time() + self.timeout
+        link._due = loop.time() + self.timeout
         if self._sweeping is None:
-            self._sweeping = loop.call_at(link.due, self._sweep, loop)
+            self._sweeping = loop.call_at(link._due, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up what is overdue. One timer for all links: a timer for each round trip costs more than packing it."""
         now = loop.time()
         for link in self._links:
-            if link.due and link.due <= now:
-                link.expire()
-        coming = min((link.due for link in self._links if link.due > now), default=None)
+            if link._due and link._due <= now:
+                link._expire()
+        coming = min((link._due for link in self._links if link._due > now), default=None)
         self._sweeping = None if coming is None else loop.call_at(coming, self._sweep, loop)
 
     async def close(self) -> None:

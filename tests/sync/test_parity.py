@@ -87,6 +87,8 @@ def test_the_same_parameters(there: Any, here: Any) -> None:
         return
     assert methods(here).keys() == methods(there).keys()
     for name, method in methods(there).items():
+        if name == "__init__" and there.__module__.startswith("rapyer_core.transports"):
+            continue  # how a link is made is a matter between it and its pool
         assert parameters(methods(here)[name]) == parameters(method), name
 
 
