@@ -15,10 +15,10 @@ from typing import Any
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
+from rapyer_core.operations.adoption import adopt_all
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Edit, after_change, applied, changed_fields
-from rapyer_core.operations.fields import adopt
-from rapyer_core.places import is_leaf, kind_of
+from rapyer_core.places import is_leaf, kind_of, stored_names
 from rapyer_core.states import State, attach
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
@@ -76,9 +76,10 @@ class Recorder(Unit):
         if any(own.under(slot.name) for own in self._own):
             return False
         if tree or (tree is None and not is_leaf(slot)):
-            self.trees.add(slot.name)
+            self.trees.update(_names(slot))
         else:
-            self.note_field(slot.name)
+            for name in _names(slot):
+                self.note_field(name)
         return True
 
     def note_field(self, name: bytes) -> None:
@@ -87,11 +88,12 @@ class Recorder(Unit):
 
     def unread(self, slot: Slot) -> None:
         """One reading of a field was none after all."""
-        left = self.exact.get(slot.name, 0) - 1
-        if left > 0:
-            self.exact[slot.name] = left
-        else:
-            self.exact.pop(slot.name, None)
+        for name in _names(slot):
+            left = self.exact.get(name, 0) - 1
+            if left > 0:
+                self.exact[name] = left
+            else:
+                self.exact.pop(name, None)
 
     def rearranged(self, slot: Slot) -> bool:
         """Whether the block moved elements of this list."""
@@ -238,9 +240,8 @@ class Recorder(Unit):
             attach(self.local, State(self.target.pk))
         else:
             target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
-            for slot in {edit.touched.name: edit.touched for edit in self.edits}.values():
-                single = slot.is_field and not slot.renamed and slot.name in self.after
-                adopt(target, slot, self.after if single else _tree(self.after, slot.name))
+            slots = {edit.touched.name: edit.touched for edit in self.edits}
+            adopt_all(target, slots.values(), self.after)
 
     # -- leaving a part of the block by an exception --
 
@@ -276,6 +277,10 @@ def _moves(edit: Edit) -> bool:
     if isinstance(edit, Call):
         return edit.entry is None and edit.method not in _STAYING
     return isinstance(edit, Assign) and not is_leaf(edit.slot)
+
+
+def _names(slot: Slot) -> list[bytes]:
+    return stored_names(slot) if slot.renamed else [slot.name]
 
 
 def _tree(fields: Fields, name: bytes) -> Fields:

@@ -7,7 +7,7 @@ not show would be written back by its next save.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
@@ -22,8 +22,8 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     """Show a place whose stored fields are all known. fields: of an entry that is gone, none."""
     if not adopts(target):
         return
-    if slot.is_field and not slot.renamed and slot.name in fields:
-        _adopt_field(target, slot, fields[slot.name])
+    if is_alone(slot) and slot.name in fields:
+        adopt_fields(target, [slot], fields)
         return
     try:
         if fields or not comes_and_goes(slot):
@@ -35,14 +35,40 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     remember(target, slot, fields)
 
 
-def _adopt_field(target: Target, slot: Slot, raw: bytes) -> None:
-    try:
-        show(slot, target.obj, slot.decode(raw))
-    except _NO_SUCH_PLACE:
-        return
+def adopt_fields(target: Target, slots: Iterable[Slot], after: Fields) -> None:
+    """Show places that are one stored field each, and stand alone. after: has their fields, maybe others."""
+    shown: Fields = {}
+    for slot in slots:
+        raw = after[slot.name]
+        try:
+            show(slot, target.obj, slot.decode(raw))
+        except _NO_SUCH_PLACE:
+            continue
+        shown[slot.name] = raw
     stored = state_of(target.obj).stored
     if stored is not None:
-        attach(target.obj, State(target.pk, {**stored, slot.name: raw}))
+        attach(target.obj, State(target.pk, {**stored, **shown}))
+
+
+def is_alone(slot: Slot) -> bool:
+    """Whether the place is one stored field that means something without what is beside it."""
+    if not slot.is_field or slot.renamed:
+        return False
+    return slot.sure or (slot.parent is not None and slot.parent.sure and slot.parent.shape.kind == "dict")
+
+
+def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
+    """Show several places. after: all that is stored of the object."""
+    if not adopts(target):
+        return
+    alone: list[Slot] = []
+    for slot in slots:
+        if is_alone(slot) and slot.name in after:
+            alone.append(slot)
+        else:
+            adopt_unit(target, slot, after)
+    if alone:
+        adopt_fields(target, alone, after)
 
 
 def adopt_unit(target: Target, slot: Slot, after: Fields) -> None:

@@ -131,7 +131,8 @@ class Link:
         writer.write(packed)
         if len(packed) > _LARGE:
             await writer.drain()
-        gets, feed, read = parser._reader.gets, parser._reader.feed, connection._reader.read
+        reader: Any = parser._reader
+        gets, feed, read = reader.gets, reader.feed, connection._reader.read
         replies: list[Reply] = []
         while len(replies) < count:
             reply = gets(False)

@@ -53,9 +53,13 @@ def connection_parameters(settings: Settings, pool_class: type[Any], module: Any
     return connection_class, arguments
 
 
+# Any: hiredis's annotation wants tuples of exactly its own union of types.
+_pack: Any = hiredis.pack_command
+
+
 def pack(commands: Sequence[Command]) -> bytes:
     """The commands as RESP."""
-    return b"".join([hiredis.pack_command(command) for command in commands])
+    return b"".join(map(_pack, commands))
 
 
 _CODES: dict[type[Exception], str] = {
