@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call, Compute
-from rapyer_core.places import is_leaf, value_shape
+from rapyer_core.places import is_leaf, value_of, value_shape
 from rapyer_core.recorders import Copy, Handle, Recorder, inside_of, weakly
 from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
 
@@ -87,7 +87,9 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
         return view(recorder, slot)
     if kind in TRACKED and is_leaf(slot):
         return tracked(
-            slot.load(slot.dump(value)) if kind is not type(value) else value, _Read(recorder, slot), sys._getframe(2)
+            value_of(slot, slot.dump(value)) if kind is not type(value) else value,
+            _Read(recorder, slot),
+            sys._getframe(2),
         )
     return _copied(recorder, slot, value)
 
@@ -100,7 +102,7 @@ def _copied(recorder: Recorder, slot: Slot, value: Any) -> Any:
     if known is not None:
         return known.value
     fields = slot.dump(value)
-    copy = slot.load(fields)
+    copy = value_of(slot, fields)
     if recorder.open and _may_change(copy):
         recorder.copies[slot.name] = Copy(slot, copy, fields)
     return copy
@@ -169,7 +171,7 @@ def plain(value: Any) -> Any:
     inside.recorder.note(inside.slot, tree=True)
     found = inside.slot.get(inside.recorder.work)
     if inside.slot.steps:
-        return inside.slot.load(inside.slot.dump(found))
+        return value_of(inside.slot, inside.slot.dump(found))
     collection, pk = inside.recorder.target.collection, inside.recorder.target.pk
     return collection.load(collection.dump(found, pk), pk)
 
@@ -283,7 +285,7 @@ class _View(Handle):
         """Makes the elements anew at each call; refuses now what cannot be stored."""
         recorder, place = inside_of(self).recorder, self._child(0)
         dumped = [recorder.dumped(place, plain(value)) for value in values]
-        return lambda: [place.load(fields) for fields in dumped]
+        return lambda: [value_of(place, fields) for fields in dumped]
 
     def __eq__(self, other: object) -> bool:
         return bool(self._all == plain(other))

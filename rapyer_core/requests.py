@@ -8,8 +8,9 @@ blocking code) carries them out:
   generator as :class:`Lost`.
 * ``Pause``  -> ``None`` after that many seconds. The driver gives back a held connection first.
 * ``Turn``   -> whether it had to wait, once this operation is the only one of its process and session that writes these
-  keys. It ends with the operation, or with its next Turn. A shared one only waits for operations and
-  transactions that were tried in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held connection first.
+  keys. It ends with the operation, or with its next Turn. A shared one only waits for operations and transactions
+  that were tried in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held
+  connection first.
 """
 
 from __future__ import annotations

@@ -36,8 +36,11 @@ class Tracked:
     code: CodeType | None = None
     at: int = -1
 
+    def __repr__(self) -> str:
+        return repr(untracked(self))
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return untracked(self).__reduce_ex__(protocol)
+        return _itself, (untracked(self),)
 
     def __copy__(self) -> Any:
         return untracked(self)
@@ -52,6 +55,10 @@ class Tracked:
     def aincrease(self, by: Any = 1) -> Any:
         """Record that the place is increased. Awaitable."""
         return _asked(self, asked_directly(self, sys._getframe(1), "aincrease"), "increase", by)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 async def _asked(source: Tracked, alone: bool, what: str, value: Any) -> Any:
@@ -291,6 +298,16 @@ def _place(step: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]] | N
     return (line, column), (end_line, end_column)
 
 
+def _index(steps: list[dis.Instruction], size: int) -> dict[int, int]:
+    """Offset -> number of the instruction. A frame that called Python code may point at the end of its instruction."""
+    ends = [step.offset for step in steps[1:]] + [size]
+    return {
+        offset: number
+        for number, (step, end) in enumerate(zip(steps, ends, strict=True))
+        for offset in range(step.offset, end, 2)
+    }
+
+
 _codes: dict[int, _Code] = {}
 
 
@@ -301,5 +318,5 @@ def _known(code: CodeType) -> _Code:
         if len(_codes) >= _KEPT:
             _codes.clear()
         steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
-        found = _codes[id(code)] = _Code(code, steps, {step.offset: at for at, step in enumerate(steps)})
+        found = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
     return found

@@ -16,7 +16,7 @@ async def session(url: str) -> AsyncIterator[Session]:
     session = await init_rapyer(url)
     yield session
     pool, turns = session.loop.pool, session.loop.turns
-    assert len(pool._idle) == pool._made
+    assert len(pool._idle) == len(pool._links)
     assert turns._locks == {}
     assert session.loop.reserved == {}
     await close_rapyer()
