@@ -1,0 +1,360 @@
+"""Transactions: several models, absence, creation, deletion, retries; and how many round trips a draft takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from rapyer_core import (
+    AlreadyExists,
+    Conflict,
+    ConstraintError,
+    NotFound,
+    assign,
+    delete,
+    exists,
+    get,
+    get_or_create,
+    increment,
+    insert,
+    open_session,
+    pipeline,
+    ref,
+    save,
+    top,
+    transact,
+    transaction,
+    verify,
+)
+from rapyer_core.transactions import Transaction
+from tests.commits.models import Account, Player, full
+from tests.support.proxy import Proxy
+
+
+@pytest.fixture(autouse=True)
+async def _stored(session: Any) -> None:
+    await save(Account("a", 100))
+    await save(Account("b", 100))
+    await save(full())
+
+
+async def coins(name: str) -> int:
+    return (await get(Account, name)).coins
+
+
+async def test_objects_of_several_models_change_together() -> None:
+    async with transaction() as tx:
+        a, p = await tx.get(Account, "a"), await tx.get(Player, "p")
+        a.coins -= 10
+        p.coins += 10
+        p.score = 7
+        await tx.insert(Player("new", score=9))
+        assert await tx.delete(Account, "b") is True
+        assert (await coins("a"), await exists(Player, "new"), await exists(Account, "b")) == (100, False, True)
+    assert (await coins("a"), (await get(Player, "p")).coins) == (90, 110)
+    assert [player.name for player in await top(Player, Player.score, 5)] == ["new", "p"]
+    assert not await exists(Account, "b")
+    report = await verify(Player)
+    assert (report.phantoms, report.missing) == ((), ())
+
+
+async def test_an_exception_writes_nothing() -> None:
+    made, gone = Player("new"), await get(Account, "b")
+    with pytest.raises(ZeroDivisionError):
+        async with transaction() as tx:
+            (await tx.get(Account, "a")).coins -= 10
+            await tx.insert(made)
+            await tx.delete(gone)
+            raise ZeroDivisionError
+    assert (await coins("a"), await coins("b"), await exists(made)) == (100, 100, False)
+    await save(gone)
+    await insert(made)
+
+
+async def test_the_same_object_is_the_same_draft() -> None:
+    async with transaction() as tx:
+        first, again = await tx.get(Account, "a"), await tx.get(Account, "a")
+        first.coins += 1
+        again.coins += 1
+        assert first == again
+        assert first.coins == 102
+        many = await tx.get_many(Account, ["b", "nobody", "a"])
+        assert [None if one is None else one.owner for one in many] == ["b", None, "a"]
+    assert await coins("a") == 102
+
+
+async def test_absence_is_a_read() -> None:
+    with pytest.raises(Conflict) as caught:
+        async with transaction() as tx:
+            assert await tx.get_or_none(Account, "c") is None
+            (await tx.get(Account, "a")).coins += 1
+            await save(Account("c"))
+    assert caught.value.fields == ("~",)
+    assert await coins("a") == 100
+    with pytest.raises(Conflict):
+        async with transaction() as tx:
+            with pytest.raises(NotFound):
+                await tx.get(Account, "d")
+            (await tx.get(Account, "a")).coins += 1
+            await save(Account("d"))
+
+
+async def test_presence_is_a_read() -> None:
+    with pytest.raises(Conflict):
+        async with transaction() as tx:
+            (await tx.get(Account, "a")).coins += 1
+            await delete(ref(Account, "a"))
+    runs = 0
+
+    async def work(tx: Transaction) -> bool:
+        nonlocal runs
+        runs += 1
+        found = await tx.get_or_none(Account, "b")
+        if found is None:
+            return False
+        found.coins += 1
+        if runs == 1:
+            await delete(ref(Account, "b"))
+        return True
+
+    assert await transact(work) is False
+    assert (runs, await exists(Account, "b")) == (2, False)
+
+
+async def test_a_transaction_that_only_reads_is_validated() -> None:
+    for read_one in (True, False):
+        with pytest.raises(Conflict):
+            async with transaction() as tx:
+                a = await tx.get(Account, "a")
+                assert a.coins >= 100
+                if not read_one:
+                    assert (await tx.get(Account, "b")).coins == 100
+                await increment(ref(Account, "a"), Account.coins, 1)
+    with pytest.raises(Conflict):
+        async with pipeline(ref(Account, "a")) as a:
+            assert a.coins >= 100
+            await increment(ref(Account, "a"), Account.coins, 1)
+
+
+async def test_a_total_is_never_of_two_times() -> None:
+    """Readers of both accounts never see a transfer half done."""
+    done = asyncio.Event()
+
+    async def move(tx: Transaction, amount: int) -> None:
+        (await tx.get(Account, "a")).coins -= amount
+        (await tx.get(Account, "b")).coins += amount
+
+    async def total(tx: Transaction) -> int:
+        a, b = await tx.get(Account, "a"), await tx.get(Account, "b")
+        await asyncio.sleep(0)
+        return a.coins + b.coins
+
+    async def movers() -> None:
+        for amount in range(100):
+            await transact(move, amount % 7 - 3)
+        done.set()
+
+    async def readers() -> None:
+        while not done.is_set():
+            assert await transact(total) == 200
+
+    await asyncio.gather(movers(), readers(), readers())
+
+
+async def test_delete_then_insert_replaces() -> None:
+    async with transaction() as tx:
+        old = await tx.get(Account, "a")
+        assert await tx.delete(old) is True
+        assert await tx.delete(Account, "a") is False
+        assert await tx.get_or_none(Account, "a") is None
+        with pytest.raises(NotFound):
+            assert old.coins
+        new = await tx.insert(Account("a", 7))
+        new.coins += 1
+        assert (await tx.get(Account, "a")).coins == 8
+    assert await coins("a") == 8
+    with pytest.raises(Conflict):
+        async with transaction() as tx:
+            old = await tx.get(Account, "a")
+            assert old.coins == 8
+            await tx.delete(old)
+            await tx.insert(Account("a", 1))
+            await increment(ref(Account, "a"), Account.coins, 1)
+    assert await coins("a") == 9
+
+
+async def test_insert_then_delete_is_nothing() -> None:
+    async with transaction() as tx:
+        made = await tx.insert(Account("c"))
+        assert await tx.delete(made) is True
+        assert await tx.get_or_none(Account, "c") is None
+    assert not await exists(Account, "c")
+
+
+async def test_insert_of_what_is_there() -> None:
+    with pytest.raises(AlreadyExists):
+        async with transaction() as tx:
+            (await tx.get(Account, "b")).coins += 1
+            await tx.insert(Account("a"))
+    assert await coins("b") == 100
+    async with transaction() as tx:
+        found = await tx.get(Account, "a")
+        with pytest.raises(TypeError, match="already"):
+            await tx.insert(Account("a"))
+        with pytest.raises(TypeError):
+            await tx.insert(found)
+        with pytest.raises(TypeError, match="draft"):
+            await tx.save(Account("a"))
+
+
+async def test_of_fifty_that_look_and_insert_one_creates() -> None:
+    @transaction()
+    async def work(tx: Transaction) -> bool:
+        if await tx.get_or_none(Account, "new") is not None:
+            return False
+        await tx.insert(Account("new"))
+        return True
+
+    assert sum(await asyncio.gather(*(work() for _ in range(50)))) == 1
+    created = await asyncio.gather(*(get_or_create(Account("newer", number)) for number in range(50)))
+    assert sum(one for _, one in created) == 1
+    inserted = await asyncio.gather(*(insert(Account("newest")) for _ in range(50)), return_exceptions=True)
+    assert sum(one is None for one in inserted) == 1
+    assert all(one is None or isinstance(one, AlreadyExists) for one in inserted)
+
+
+async def test_plain_objects_are_saved_with_the_commit() -> None:
+    p = await get(Player, "p")
+    fresh = Player("fresh", wins=1)
+    async with transaction() as tx:
+        await tx.save(p)
+        await tx.save(fresh)
+        (await tx.get(Account, "a")).coins += 1
+        p.wins = 5
+        await assign(ref(Player, "p"), Player.motto, "kept")
+    found = await get(Player, "p")
+    assert (found.wins, found.motto, (await get(Player, "fresh")).wins) == (5, "kept", 1)
+    p.coins = 3
+    await save(p)
+    with pytest.raises(Conflict) as caught:
+        async with transaction() as tx:
+            p.wins = 6
+            await tx.save(p)
+            (await tx.get(Account, "a")).coins += 1
+            await assign(ref(Player, "p"), Player.wins, 50)
+    assert caught.value.fields == ("wins",)
+    assert await coins("a") == 101
+
+
+async def test_local_objects_follow_what_was_committed() -> None:
+    made, gone = Account("c", 5), await get(Account, "b")
+    async with transaction() as tx:
+        draft = await tx.insert(made)
+        draft.coins += 1
+        await tx.delete(gone)
+    made.coins = 8
+    await save(made)
+    assert await coins("c") == 8
+    await save(gone)
+    assert await coins("b") == 100
+
+
+async def test_nothing_can_be_added_after_the_end() -> None:
+    async with transaction() as tx:
+        a = await tx.get(Account, "a")
+    for late in (tx.get(Account, "b"), tx.insert(Account("z")), tx.delete(Account, "a"), tx.save(Account("z"))):
+        with pytest.raises(ConstraintError, match="over"):
+            await late
+    with pytest.raises(ConstraintError, match="over"):
+        a.coins += 1
+
+
+async def test_tasks_started_in_a_block_do_not_join_it() -> None:
+    async with transaction() as tx:
+        a = await tx.get(Account, "a")
+
+        async def other() -> None:
+            await increment(ref(Account, "b"), Account.coins, 1)
+            async with transaction() as mine:
+                (await mine.get(Account, "b")).coins += 1
+
+        await asyncio.create_task(other())
+        assert await coins("b") == 102
+        a.coins += 1
+    assert (await coins("a"), await coins("b")) == (101, 102)
+
+
+async def test_the_decorator_and_transact_run_again_until_they_come_through() -> None:
+    runs = 0
+
+    @transaction()
+    async def work(tx: Transaction, name: str, *, by: int) -> int:
+        nonlocal runs
+        runs += 1
+        a = await tx.get(Account, name)
+        before = a.coins
+        if runs < 4:
+            await increment(ref(Account, name), Account.coins, 1)
+        a.coins = before + by
+        return before
+
+    assert await work("a", by=10) == 103
+    assert (runs, await coins("a")) == (4, 113)
+    with pytest.raises(ValueError, match="mine"):
+        await transact(_failing)
+
+
+async def _failing(tx: Transaction) -> None:
+    raise ValueError("mine")
+
+
+@asynccontextmanager
+async def behind(proxy: Proxy) -> AsyncIterator[Any]:
+    async with open_session(proxy.url) as session:
+        # Two connections are there already.
+        await asyncio.gather(*(exists(Account, "a", session=session) for _ in range(3)))
+        proxy.clear()
+        yield session
+
+
+async def test_a_draft_takes_one_reading_and_one_commit(proxy: Proxy) -> None:
+    async with behind(proxy) as session:
+        async with pipeline(ref(Account, "a"), session=session) as a:
+            a.coins += 1
+            assert proxy.round_trips == 1
+        assert proxy.round_trips == 2
+        proxy.clear()
+        async with pipeline(ref(Account, "a"), ref(Account, "b"), session=session) as (a, b):
+            a.coins -= 1
+            b.coins += a.coins
+        assert proxy.round_trips == 2
+
+
+async def test_a_draft_that_was_interfered_with_takes_two_more(proxy: Proxy) -> None:
+    async with behind(proxy) as session:
+        async with pipeline(ref(Account, "a"), session=session) as a:
+            a.coins += 1
+            await increment(ref(Account, "a"), Account.coins, 1)
+        assert proxy.round_trips == 1 + 1 + 2
+
+
+async def test_without_a_connection_to_spare_a_draft_takes_entry_and_two(proxy: Proxy) -> None:
+    async with open_session(proxy.url, max_connections=1) as session:
+        await exists(Account, "a", session=session)
+        proxy.clear()
+        async with pipeline(ref(Account, "a"), session=session) as a:
+            a.coins += 1
+        assert proxy.round_trips == 3
+
+
+async def test_a_transaction_takes_its_readings_and_two(proxy: Proxy) -> None:
+    async with behind(proxy) as session, transaction(session=session) as tx:
+        for draft in await tx.get_many(Account, ["a", "b"]):
+            assert draft is not None
+            draft.coins += 1
+        assert proxy.round_trips == 1
+    assert proxy.round_trips == 3
