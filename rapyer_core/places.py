@@ -126,6 +126,9 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
 
     Raises LookupError, AttributeError or TypeError if the instance has no such place.
     """
+    if slot.is_field and len(slot.steps) == 1:
+        _set(obj, slot.steps[0], value)
+        return
     holders = [obj]
     for step in slot.steps[:-1]:
         holders.append(stepped(holders[-1], step))

@@ -15,9 +15,9 @@ from typing import Any
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.adoption import adopt_all
+from rapyer_core.operations.adoption import adopt_all, is_alone
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.operations.edits import Assign, Call, Edit, after_change, applied, changed_fields
+from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
 from rapyer_core.places import is_leaf, kind_of, stored_names
 from rapyer_core.states import State, attach
 
@@ -57,6 +57,8 @@ class Recorder(Unit):
     exact: dict[bytes, int] = field(default_factory=dict)
     trees: set[bytes] = field(default_factory=set)
     copies: dict[bytes, Copy] = field(default_factory=dict)
+    written: Fields | None = field(default_factory=dict)
+    """The stored form of what was written, if it was single fields alone; else None."""
     moved: list[Slot] = field(default_factory=list)
     """Places whose elements were moved or replaced by the block, in order; only ever grows."""
     needs: None = None
@@ -109,11 +111,26 @@ class Recorder(Unit):
             self._settle(edit)
         result = edit.apply(self.work)
         self.edits.append(edit)
+        self._note_written(edit)
         if moving:
             self.moved.append(edit.touched)
         if isinstance(edit, Assign):
             self._own.append(edit.slot)
         return result
+
+    def _note_written(self, edit: Edit) -> None:
+        """Keep the stored form of single fields: at commit, nothing else may have to be worked out."""
+        if self.written is None:
+            return
+        slot = edit.touched
+        if not is_alone(slot):
+            self.written = None
+        elif isinstance(edit, Assign):
+            self.written[slot.name] = edit.fields[slot.name]
+        elif isinstance(edit, Compute):
+            self.written[slot.name] = slot.encode(slot.get(self.work))
+        else:
+            self.written = None
 
     def check_open(self) -> None:
         """Refuse writes after the block, and whatever is done to a deleted object."""
@@ -184,11 +201,19 @@ class Recorder(Unit):
             return Change()
         if seen.fields != self.entry:
             self.result = self._replayed(seen.fields)
+        elif self.written is not None and self._holders_are_stored(seen.fields):
+            put = {name: raw for name, raw in self.written.items() if seen.fields.get(name) != raw}
+            self.after = {**seen.fields, **put}
+            return Change(put=put)
         with self.target.collection.named(self.target.pk):
             touched = [edit.touched for edit in self.edits]
             put, drop = changed_fields(self.target, touched, seen.fields, self.result)
         self.after = after_change(seen.fields, put, drop)
         return Change(put=put, drop=drop)
+
+    def _holders_are_stored(self, fields: Fields) -> bool:
+        parents = (edit.touched.parent for edit in self.edits)
+        return all(parent is None or parent.shape.kind == "record" or parent.name in fields for parent in parents)
 
     def verify(self, seen: Seen) -> None:
         """Conflict if what was read is not what is stored now; NotFound if the object is gone."""
@@ -253,6 +278,7 @@ class Recorder(Unit):
     def back(self, mark: int) -> None:
         """Forget the edits since the point. What was read stays read."""
         undone = self.edits[mark:]
+        self.written = None
         del self.edits[mark:]
         self._own = [edit.slot for edit in self.edits if isinstance(edit, Assign)]
         self.moved += [edit.touched for edit in undone if _moves(edit)]

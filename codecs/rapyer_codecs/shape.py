@@ -299,13 +299,14 @@ class Leaf(Shape):
         if len(raw) > self.limits.value:
             reason = f"longer than {self.limits.value} bytes"
             raise DecodeLimitExceeded(reason, field=name, target=self.tag, raw=raw)
-        reason, kind = f"the stored text is not {_article(self.tag)}", DecodeError
+        kind: type[DecodeError] = DecodeError
         try:
             return self.codec.decode(raw)
         except LimitExceeded as error:
             reason, kind = error.reason, DecodeLimitExceeded
         except Exception:
-            pass  # raised below, outside of the handler, so that no context quotes the text
+            reason = f"the stored text is not {_article(self.tag)}"
+        # Raised here, outside of the handler, so that no context quotes the text.
         raise kind(reason, field=name, target=self.tag, raw=raw)
 
     def head(self, value: Any, name: bytes) -> bytes:
