@@ -134,8 +134,8 @@ class Session:
     async def run_holding(self, make: Callable[[bool], Operation[R]]) -> tuple[R, Link | None]:
         """Drive ``make(watching)``. With a connection to spare, watching: the caller gets that connection too."""
         pool = self.loop.pool
-        # At least one connection is left to others, or the block could not use the session.
-        spare = pool.spare(reserve=(pool.size + 1) // 2)
+        # Some connections are left to others, at least one, or the block could not use the session.
+        spare = pool.spare(reserve=max(1, pool.size // 8))
         operation = make(spare is not None)
         driver = _Driver(self.loop, spare)
         try:
@@ -251,7 +251,7 @@ async def init_rapyer(
     client: Any = None,
     prefix: str = "",
     timeout: float = 5.0,
-    max_connections: int = 64,
+    max_connections: int = 100,
     pool_timeout: float = 20.0,
     retry: Retry | None = None,
     exactly_once: bool = False,
@@ -284,7 +284,7 @@ async def open_session(
     client: Any = None,
     prefix: str = "",
     timeout: float = 5.0,
-    max_connections: int = 64,
+    max_connections: int = 100,
     pool_timeout: float = 20.0,
     retry: Retry | None = None,
     exactly_once: bool = False,

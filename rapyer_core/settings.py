@@ -21,7 +21,7 @@ class Settings:
     client: Any = None
     prefix: str = ""
     timeout: float = 5.0
-    max_connections: int = 64
+    max_connections: int = 100
     pool_timeout: float = 20.0
     retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
