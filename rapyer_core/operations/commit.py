@@ -425,14 +425,16 @@ def blind(
     target: Target,
     commands: Sequence[Command],
     *,
+    retry: Retry | None = None,
     on_refused: Callable[[ServerError], None] | None = None,
 ) -> Operation[list[Reply]]:
     """Writes that need no stored value: one MULTI/EXEC without WATCH. At most one of them may be refusable.
 
     Returns the replies, one per command. Raises NotFound (and removes what was written to a missing object).
+    retry: how long a server that is loading or busy is waited for.
     on_refused: called instead of raising when the server refuses the last command, which had no effect then.
     """
-    replies = yield from _blindly(ctx, [target], [(b"HEXISTS", target.key, EXISTS), *commands])
+    replies = yield from _blindly(ctx, [target], [(b"HEXISTS", target.key, EXISTS), *commands], retry)
     if isinstance(replies[0], ServerError):
         raise refused(target, replies[0])
     if not replies[0]:
@@ -460,10 +462,13 @@ def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
     return sum(reply == 1 for reply in replies[: len(targets)])
 
 
-def _blindly(ctx: Context, targets: Sequence[Target], commands: Sequence[Command]) -> Operation[list[Reply]]:
+def _blindly(
+    ctx: Context, targets: Sequence[Target], commands: Sequence[Command], retry: Retry | None = None
+) -> Operation[list[Reply]]:
     """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
-    pauses = ctx.retry.pauses()
-    yield Turn(tuple(target.key for target in targets), ctx.retry.deadline, shared=True)
+    retry = retry or ctx.retry
+    pauses = retry.pauses()
+    yield Turn(tuple(target.key for target in targets), retry.deadline, shared=True)
     while True:
         try:
             replies = exec_replies(whole_batch(targets, (yield atomic(commands))))

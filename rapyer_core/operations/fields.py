@@ -169,7 +169,7 @@ def _hincrby(place: Place, by: int) -> Operation[int | None]:
         commands.append((b"HSETNX", target.key, slot.name, default))
     commands.append((b"HINCRBY", target.key, slot.name, by))
     refusals: list[ServerError] = []
-    replies = yield from blind(place.ctx, target, commands, on_refused=refusals.append)
+    replies = yield from blind(place.ctx, target, commands, retry=place.options.retry, on_refused=refusals.append)
     if refusals:
         return None
     value = int(replies[-1])

@@ -77,7 +77,7 @@ class Place:
 
     def blindly(self, *commands: Command) -> Operation[list[Reply]]:
         """Write without having seen anything; the replies."""
-        return blind(self.ctx, self.target, commands)
+        return blind(self.ctx, self.target, commands, retry=self.options.retry)
 
     def commit(self, unit: Unit) -> Operation[Outcome]:
         """Run one unit."""

@@ -1,0 +1,1 @@
+"""What happens when the network, the server or a process fails."""

@@ -1,0 +1,24 @@
+"""Sessions through the faulty network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rapyer_core import close_rapyer, init_rapyer
+from rapyer_core.sessions import Session
+from tests.support.proxy import Proxy
+
+
+@pytest.fixture
+async def session(proxy: Proxy) -> AsyncIterator[Session]:
+    """The default session, through the proxy. At the end nothing may be held any more."""
+    session = await init_rapyer(proxy.url, timeout=1)
+    proxy.clear()
+    yield session
+    pool, turns = session.loop.pool, session.loop.turns
+    assert len(pool._idle) == len(pool._links)
+    assert turns._locks == {}
+    assert session.loop.reserved == {}
+    await close_rapyer()

@@ -1,0 +1,260 @@
+"""Cancelled at every await: the n-th step of each operation, for all n. No connection, WATCH, lock or turn is left, no
+reply reaches the wrong caller, and the commit is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+import redis
+
+from rapyer_core import (
+    SessionClosed,
+    append,
+    close_rapyer,
+    get,
+    increment,
+    init_rapyer,
+    insert,
+    lock,
+    modify,
+    open_session,
+    pipeline,
+    ref,
+    reload,
+    save,
+    transact,
+)
+from rapyer_core.sessions import Session
+from rapyer_core.transactions import Transaction
+from tests.commits.models import Account, Player
+
+
+class CancelledAtStep:
+    """Runs an awaitable and throws CancelledError in at its n-th suspension. Awaitable itself."""
+
+    def __init__(self, work: Awaitable[Any], step: int) -> None:
+        self._work, self._step = work, step
+        self.struck = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._work.__await__()
+        count = 0
+        try:
+            waited_for = inner.send(None)  # type: ignore[attr-defined]  # coroutines and tasks have it
+            while True:
+                count += 1
+                if count == self._step:
+                    self.struck = True
+                    if waited_for is not None:
+                        # What Task.cancel does with the future that the task waits for.
+                        waited_for._asyncio_future_blocking = False
+                        waited_for.cancel()
+                    waited_for = inner.throw(asyncio.CancelledError())  # type: ignore[attr-defined]  # as above
+                    continue
+                yield from _through(waited_for)
+                waited_for = inner.send(None)  # type: ignore[attr-defined]  # as above
+        except StopIteration as end:
+            return end.value
+
+
+def _through(waited_for: Any) -> Generator[Any, Any, None]:
+    yield waited_for
+
+
+async def _save_new() -> None:
+    await save(Account("new", 7))
+
+
+async def _save_loaded() -> None:
+    p = await get(Player, "p")
+    p.coins += 5
+    p.wins += 5
+    await save(p)
+
+
+async def _increment() -> None:
+    await increment(ref(Player, "p"), Player.coins, 5)
+
+
+async def _append() -> None:
+    await append(ref(Player, "p"), Player.numbers, 5)
+
+
+async def _once() -> None:
+    await modify(ref(Player, "p"), Player.coins, lambda coins: coins + 5, exactly_once=True)
+
+
+async def _pipeline() -> None:
+    async with pipeline(ref(Player, "p")) as d:
+        d.coins += 5
+        d.wins += 5
+        await asyncio.sleep(0)
+
+
+async def _pipeline_met() -> None:
+    async with pipeline(ref(Player, "p")) as d:
+        d.coins += 5
+        d.wins += 5
+        await increment(ref(Player, "p"), Player.score, 1)
+
+
+async def _transact() -> None:
+    runs = 0
+
+    async def work(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        p, a = await tx.get(Player, "p"), await tx.get(Account, "a")
+        if p.score >= 0:
+            p.coins += 5
+            p.wins += 5
+        a.coins -= 5
+        if runs == 1:
+            await increment(ref(Player, "p"), Player.score, 1)
+
+    await transact(work)
+
+
+async def _lock() -> None:
+    async with lock(ref(Player, "p"), ref(Account, "a"), name="x", lease=2) as (p, a):
+        p.coins += 5
+        p.wins += 5
+        async with lock(ref(Account, "b"), lease=2) as b:
+            b.coins += 5
+        a.coins -= 5
+
+
+async def _insert() -> None:
+    await insert(Account("new", 7))
+
+
+OPERATIONS: dict[str, Callable[[], Awaitable[None]]] = {
+    name[1:]: work
+    for name, work in globals().items()
+    if name
+    in {"_save_new", "_save_loaded", "_increment", "_append", "_once", "_insert"}
+    | {"_pipeline", "_pipeline_met", "_transact", "_lock"}
+}
+
+
+async def _check(session: Session, client: redis.Redis, known: Player) -> None:
+    # The shielded release of a lock may still be under way.
+    for _ in range(200):
+        pool, turns = session.loop.pool, session.loop.turns
+        if len(pool._idle) == len(pool._links) and not turns._locks and not client.keys("~*lock*"):
+            break
+        await asyncio.sleep(0.005)
+    assert len(pool._idle) == len(pool._links)
+    assert turns._locks == {}
+    assert session.loop.reserved == {}
+    assert list(session.loop.tasks) == []
+    assert client.keys("~*lock*") == []
+    found = await get(Player, "p")
+    assert found.coins - 100 in (found.wins, 5)
+    assert found.coins in (100, 105)
+    a = client.hget("Account:a", "coins")
+    assert a in (b"100", b"95")
+    if a == b"95":
+        assert found.coins == 105
+    # Whatever connection is used next: its replies are its own, and no WATCH makes it fail.
+    for _ in range(len(pool._links)):
+        link = await pool.acquire()
+        assert await link.roundtrip([(b"ECHO", b"mine"), (b"ECHO", b"too")]) == [b"mine", b"too"]
+        pool.release(link)
+        pool._idle.insert(0, pool._idle.pop())
+    await reload(known)
+    assert known.name == "p"
+
+
+@pytest.fixture
+async def opened(url: str) -> AsyncIterator[Session]:
+    """The default session, without the network between."""
+    yield await init_rapyer(url)
+    await close_rapyer()
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["connected", "connecting"])
+@pytest.mark.parametrize("work", OPERATIONS.values(), ids=OPERATIONS.keys())
+async def test_cancelled_at_every_step(
+    opened: Session, redis_client: redis.Redis, work: Callable[[], Awaitable[None]], cold: bool
+) -> None:
+    step = 0
+    while True:
+        step += 1
+        redis_client.flushdb()
+        for name in ("a", "b"):
+            await save(Account(name, 100))
+        known = Player("p", coins=100)
+        await save(known)
+        if cold:
+            for link in opened.loop.pool._idle:
+                await link.close()
+        running = CancelledAtStep(work(), step)
+
+        async def task(running: CancelledAtStep = running) -> None:
+            await running
+
+        try:
+            await asyncio.create_task(task())
+        except asyncio.CancelledError:
+            assert running.struck
+        await _check(opened, redis_client, known)
+        if not running.struck:
+            break
+    assert step > (4 if cold else 1)
+
+
+async def test_cancelled_waiters_for_a_connection_take_none(opened: Session) -> None:
+    await save(Account("a", 100))
+    pool = opened.loop.pool
+    pool.size = 1
+    link = await pool.acquire()
+    waiting = [asyncio.create_task(increment(ref(Account, "a"), Account.coins, 1)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in waiting[::2]:
+        task.cancel()
+    pool.release(link)
+    # Cancelled in the very moment in which the connection is handed over.
+    waiting[1].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert sum(isinstance(result, int) for result in results) == 9
+    assert len(pool._idle) == 1
+    assert (await get(Account, "a")).coins == 109
+
+
+async def test_a_session_closed_while_in_use_leaves_nothing_open(url: str) -> None:
+    async with open_session(url, max_connections=1) as session:
+        await save(Account("a", 1), session=session)
+        block = pipeline(ref(Account, "a"), session=session)
+        async with open_session(url) as spare:
+            await get(Account, "a", session=spare)
+        link = await session.loop.pool.acquire()
+        waiting = asyncio.create_task(get(Account, "a", session=session))
+        await asyncio.sleep(0)
+        pool = session.loop.pool
+        await session.close()
+        with pytest.raises(SessionClosed):
+            await waiting
+        pool.release(link)
+        assert not link._connection.is_connected
+        with pytest.raises(SessionClosed):
+            await block.__aenter__()
+
+
+def test_a_second_event_loop_just_works(url: str) -> None:
+    async def first() -> None:
+        session = await init_rapyer(url)
+        await save(Account("a", 1))
+        await session.loop.pool.close()
+
+    async def second() -> int:
+        try:
+            return await increment(ref(Account, "a"), Account.coins, 1)
+        finally:
+            await close_rapyer()
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == 2
