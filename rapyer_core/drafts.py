@@ -21,6 +21,8 @@ from rapyer_core.places import is_leaf, value_of, value_shape
 from rapyer_core.recorders import Copy, Handle, Recorder, inside_of, weakly
 from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
 
+_IMMUTABLE = frozenset({int, float, str, bytes, bool})
+"""Types of values that nobody can change, so that they need no copy."""
 _ATOMS = (bool, str, bytes, type(None))
 
 
@@ -118,7 +120,14 @@ def _may_change(value: Any) -> bool:
 
 def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     _refuse_key(recorder, slot)
-    recorder.record(Assign(slot, recorder.dumped(slot, plain(value))))
+    value = plain(value)
+    if not slot.is_field:
+        recorder.record(Assign(slot, recorder.dumped(slot, value)))
+        return
+    raw = recorder.encoded(slot, value)
+    if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
+        value = slot.decode(raw)
+    recorder.record_field(Assign(slot, {slot.name: raw}), value, raw)
 
 
 def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], ...]) -> Any:
@@ -131,8 +140,12 @@ def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], .
             value = step(value)
         return value
 
-    recorder.dumped(slot, adjusted(slot.get(recorder.work)))
-    return recorder.record(Compute(slot, adjusted))
+    value = adjusted(slot.get(recorder.work))
+    if not slot.is_field:
+        recorder.dumped(slot, value)
+        return recorder.record(Compute(slot, adjusted))
+    recorder.record_field(Compute(slot, adjusted), value, recorder.encoded(slot, value))
+    return value
 
 
 def _refuse_key(recorder: Recorder, slot: Slot) -> None:

@@ -18,7 +18,7 @@ from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, Missing
 from rapyer_core.operations.adoption import adopt_all, is_alone
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
-from rapyer_core.places import is_leaf, kind_of, stored_names
+from rapyer_core.places import is_leaf, kind_of, put_in_own, stored_names
 from rapyer_core.states import State, attach
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
@@ -111,26 +111,36 @@ class Recorder(Unit):
             self._settle(edit)
         result = edit.apply(self.work)
         self.edits.append(edit)
-        self._note_written(edit)
+        self.written = None
         if moving:
             self.moved.append(edit.touched)
         if isinstance(edit, Assign):
             self._own.append(edit.slot)
         return result
 
-    def _note_written(self, edit: Edit) -> None:
-        """Keep the stored form of single fields: at commit, nothing else may have to be worked out."""
-        if self.written is None:
-            return
-        slot = edit.touched
-        if not is_alone(slot):
-            self.written = None
-        elif isinstance(edit, Assign):
-            self.written[slot.name] = edit.fields[slot.name]
-        elif isinstance(edit, Compute):
-            self.written[slot.name] = slot.encode(slot.get(self.work))
-        else:
-            self.written = None
+    def record_field(self, edit: Assign | Compute, value: Any, raw: bytes) -> None:
+        """The same for a place that is one field, whose new value and its stored form are known already."""
+        self.check_open()
+        slot = edit.slot
+        if isinstance(edit, Assign):
+            if self.copies:
+                self._settle(edit)
+            self._own.append(slot)
+        put_in_own(slot, self.work, value)
+        self.edits.append(edit)
+        if self.written is not None:
+            if is_alone(slot):
+                self.written[slot.name] = raw
+            else:
+                self.written = None
+
+    def encoded(self, slot: Slot, value: Any) -> bytes:
+        """The stored form of a plain value at a place that is one field; an error names the object."""
+        try:
+            return slot.encode(value)
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
 
     def check_open(self) -> None:
         """Refuse writes after the block, and whatever is done to a deleted object."""

@@ -21,6 +21,9 @@ __all__ = ["Slot"]
 
 E = TypeVar("E", bound=RapyerError)
 
+_KEPT = 512
+"""Places below one place that are kept for the next time."""
+
 
 class Slot:
     """One place in a class.
@@ -62,7 +65,7 @@ class Slot:
         self.is_field: bool = shape.kind == "leaf" or (
             isinstance(shape, UnionShape) and all(member.kind == "leaf" for member in shape.members)
         )
-        self._children: dict[str, Slot] = {}
+        self._children: dict[Step, Slot] = {}
 
     @classmethod
     def root(cls, shape: RecordShape) -> Slot:
@@ -79,15 +82,18 @@ class Slot:
 
     def child(self, step: Step) -> Slot:
         """The place one step below. PathError if the type has none."""
-        if isinstance(step, str) and (known := self._children.get(step)) is not None:
+        kept = step if isinstance(step, str) or type(step.key) is str else None
+        if kept is not None and (known := self._children.get(kept)) is not None:
             return known
         try:
             child = self.shape.child(step)
         except RapyerError as error:
             raise self.located(error, (*self.steps, step)) from None
         made = Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
-        if isinstance(step, str):
-            self._children[step] = made  # attributes only: there is no end of keys
+        if kept is not None:
+            if len(self._children) >= _KEPT:
+                self._children.clear()  # there is no end of keys
+            self._children[kept] = made
         return made
 
     def entry_name(self, entry: Any) -> bytes:
