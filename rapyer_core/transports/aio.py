@@ -25,18 +25,70 @@ from rapyer_core.transports.wire import (
 )
 
 _UNWATCH: Command = (b"UNWATCH",)
-_LARGE = 65536
-"""Bytes of a write that is worth waiting for: the event loop sends smaller ones at once."""
+
+
+class Replies(asyncio.Protocol):
+    """Reads replies off a connection: for the one round trip under way, as many as it waits for.
+
+    Stands in for the stream of redis-py's connection once that is connected: a stream costs a second copy of the data
+    and a coroutine for each piece of it.
+    """
+
+    def __init__(self, reader: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
+        self._loop = loop
+        self._replies: list[Reply] = []
+        self._count = 0
+        self._waiter: asyncio.Future[list[Reply]] | None = None
+        self.lost = False
+        self.astray = False
+        """Something came that nobody had asked for: the connection is of no use any more."""
+
+    async def expect(self, transport: Any, packed: bytes, count: int) -> list[Reply]:
+        """Send, and wait for so many replies. EOFError when the connection breaks."""
+        self._replies, self._count = [], count
+        self._waiter = waiter = self._loop.create_future()
+        transport.write(packed)
+        try:
+            replies: list[Reply] = await waiter
+            return replies
+        finally:
+            self._waiter = None
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self.astray = True
+            return
+        try:
+            self._feed(data)
+            gets, replies = self._gets, self._replies
+            while len(replies) < self._count:
+                reply = gets(False)
+                if reply is NOT_ENOUGH_DATA:
+                    return
+                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
+        except Exception as error:
+            waiter.set_exception(error)
+            return
+        self.astray = self._has_data()
+        waiter.set_result(replies)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(EOFError())
 
 
 class Link:
     """One connection. Not for two tasks at once."""
 
-    __slots__ = ("_connection", "_due", "_pool", "_timed_out", "_unwatch", "watching")
+    __slots__ = ("_connection", "_due", "_pool", "_replies", "_timed_out", "_unwatch", "watching")
 
     def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
         self._pool = pool
+        self._replies: Replies | None = None
         self._timed_out = False
         self._unwatch = False
         self.watching = False
@@ -78,6 +130,9 @@ class Link:
     def _is_clean(self) -> bool:
         """Connected, the other side has not closed, and nothing unread is waiting."""
         connection = self._connection
+        replies = self._replies
+        if replies is not None:
+            return not (replies.lost or replies.astray)
         stream = connection._reader
         if stream is None or connection._writer is None:
             return False
@@ -104,6 +159,7 @@ class Link:
         try:
             async with asyncio.timeout(self._pool.timeout):
                 await connection.connect()
+            self._take_over()
             done = True
         except TimeoutError:
             timed_out = True
@@ -122,28 +178,19 @@ class Link:
 
     async def _exchange(self, packed: bytes, count: int) -> list[Reply]:
         connection = self._connection
+        if self._replies is not None:
+            return await self._replies.expect(connection._writer.transport, packed, count)
+        await connection.send_packed_command([packed], check_health=False)
+        return [await self._slowly() for _ in range(count)]
+
+    def _take_over(self) -> None:
+        """Read the connection ourselves from here on, if it is as we know it."""
+        connection = self._connection
         parser: Any = connection._parser
-        if type(parser) is not _AsyncHiredisParser:
-            await connection.send_packed_command([packed], check_health=False)
-            return [await self._slowly() for _ in range(count)]
-        # One write and one reading for the batch: redis-py's own loop costs a coroutine and a timeout per reply.
-        writer = connection._writer
-        writer.write(packed)
-        if len(packed) > _LARGE:
-            await writer.drain()
-        reader: Any = parser._reader
-        gets, feed, read = reader.gets, reader.feed, connection._reader.read
-        replies: list[Reply] = []
-        while len(replies) < count:
-            reply = gets(False)
-            if reply is NOT_ENOUGH_DATA:
-                data = await read(65536)
-                if not data:
-                    raise EOFError
-                feed(data)
-            else:
-                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
-        return replies
+        if type(parser) is _AsyncHiredisParser and not connection._reader._buffer:
+            replies = Replies(parser._reader, asyncio.get_running_loop())
+            connection._writer.transport.set_protocol(replies)
+            self._replies = replies
 
     async def _slowly(self) -> Reply:
         try:
@@ -158,6 +205,7 @@ class Link:
 
     def _drop(self) -> None:
         """Close the connection without waiting."""
+        self._replies = None
         self.watching = self._unwatch = False
         writer, self._connection._writer, self._connection._reader = self._connection._writer, None, None
         if writer is not None:
@@ -165,6 +213,7 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
+        self._replies = None
         self.watching = self._unwatch = False
         await self._connection.disconnect(nowait=True)
 
