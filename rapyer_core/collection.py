@@ -11,7 +11,7 @@ from rapyer_codecs import ConstraintError, LimitExceeded, Mapper, PathError, Rap
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk
-from rapyer_core.models import IndexField, Model, Ref, model_of, pk_of, ref_parts
+from rapyer_core.models import IndexField, Model, Ref, model_of, own_model, pk_of, ref_parts
 from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.states import State, attach, state_of
 
@@ -45,12 +45,16 @@ class Context:
 
     def target(self, obj: Any) -> Target:
         """The stored object that an instance, or a ``ref``, stands for."""
-        if isinstance(obj, Ref):
-            model, pk = ref_parts(obj)
-            return self.collection(model).target(pk)
-        if hasattr(type(obj), "__rapyer_draft__"):
-            raise TypeError("a draft belongs to its block, which commits what is done to it: give the object or a ref")
-        model = model_of(type(obj))
+        model = own_model(type(obj))
+        if model is None:
+            if isinstance(obj, Ref):
+                model, pk = ref_parts(obj)
+                return self.collection(model).target(pk)
+            if hasattr(type(obj), "__rapyer_draft__"):
+                raise TypeError(
+                    "a draft belongs to its block, which commits what is done to it: give the object or a ref"
+                )
+            model = model_of(type(obj))
         collection = self.collection(model)
         state = state_of(obj)
         text = collection.pk_text(pk_of(obj))
@@ -149,24 +153,28 @@ class Collection(Generic[T]):
     def pk_text(self, pk: Any) -> str:
         """The text of a primary key given as the Key field's value, or as a generated id."""
         slot = self.model.key_slot
-        with self.named(None):
-            if slot is None:
-                if not isinstance(pk, str):
-                    raise EncodeError(
-                        path="pk",
-                        target="str",
-                        reason=f"a primary key of type str is expected, not {type(pk).__name__}",
-                    )
-                text = pk
-            else:
+        if slot is not None:
+            try:
                 text = slot.encode(pk).decode()
-            if not text:
-                raise ConstraintError(path=slot.text if slot else "pk", reason="a primary key cannot be empty")
+            except RapyerError:
+                with self.named(None):
+                    raise
+        elif isinstance(pk, str):
+            text = pk
+        else:
+            raise self._bad_pk(EncodeError, f"a primary key of type str is expected, not {type(pk).__name__}")
+        if not text:
+            raise self._bad_pk(ConstraintError, "a primary key cannot be empty")
+        if not text.isascii():
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise EncodeError(path="pk", target="str", reason="a primary key must be encodable as UTF-8") from None
+                raise self._bad_pk(EncodeError, "a primary key must be encodable as UTF-8") from None
         return text
+
+    def _bad_pk(self, kind: type[RapyerError], reason: str) -> RapyerError:
+        slot = self.model.key_slot
+        return kind(reason, model=self.model.name, path=slot.text if slot else "pk", target="str")
 
     def target(self, pk: Any, obj: Any = None) -> Target:
         """The object with this primary key (the Key field's value)."""

@@ -296,6 +296,11 @@ def _default_setstate(obj: object, state: Any) -> None:
             object.__setattr__(obj, name, value)
 
 
+def own_model(cls: type) -> Model[Any] | None:
+    """The model that a class itself is, if it is one."""
+    return cast("Model[Any] | None", _dict_of(cls).get(MODEL))
+
+
 def model_of(cls: Any) -> Model[Any]:
     """The model of a class (or of ``Box[int]``, which is Box's). TypeError if it is none."""
     if not isinstance(cls, type):

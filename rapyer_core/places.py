@@ -129,11 +129,16 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     if slot.is_field and len(slot.steps) == 1:
         _set(obj, slot.steps[0], value)
         return
+    if slot.is_field and len(slot.steps) == 2:
+        first, last = slot.steps
+        holder = stepped(obj, first)
+        if type(holder) is dict and isinstance(last, Item):
+            _set(obj, first, {**holder, last.key: value})
+            return
     holders = [obj]
     for step in slot.steps[:-1]:
         holders.append(stepped(holders[-1], step))
-    last = slot.steps[-1]
-    held = _held(holders[-1], last)
+    held = _held(holders[-1], slot.steps[-1])
     if _is_live(held) and isinstance(held, list | dict | set):
         _refill(held, value)
         return
