@@ -29,7 +29,7 @@ class _Want(Unit):
     """A reading of one whole object."""
 
     target: Target
-    needs: None = None
+    needs: Sequence[bytes] | None = None
 
     def decide(self, seen: Seen) -> Any:
         raise NotImplementedError

@@ -376,7 +376,7 @@ class DraftList(_View, MutableSequence[Any]):
         make = self._fresh(plain(values))
         inside.recorder.record(Call(inside.slot, "extend", lambda: (make(),)))
 
-    def __iadd__(self, values: Iterable[Any]) -> DraftList:
+    def __iadd__(self, values: Iterable[Any]) -> DraftList:  # type: ignore[misc]  # `+` gives an ordinary list
         self.extend(values)
         return self
 

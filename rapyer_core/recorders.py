@@ -8,7 +8,7 @@ changed is a Conflict; otherwise the edits are applied to what is stored by then
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,7 @@ class Recorder(Unit):
     """The stored form of what was written, if it was single fields alone; else None."""
     moved: list[Slot] = field(default_factory=list)
     """Places whose elements were moved or replaced by the block, in order; only ever grows."""
-    needs: None = None
+    needs: Sequence[bytes] | None = None
     after: Fields = field(default_factory=dict)
     result: Any = None
     attempts: int = 0

@@ -147,7 +147,7 @@ async def test_an_inner_block_left_by_an_exception_drops_its_own_records_only() 
 
 async def test_an_exception_in_the_outermost_block_writes_nothing() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with lock(account("a"), account("b")) as (a, b):
+        async with lock(account("a"), account("b")) as (a, _):
             a.coins -= 10
             async with lock(account("c")) as c:
                 c.coins += 10
@@ -244,12 +244,12 @@ async def test_writers_without_the_lock_are_a_conflict_when_read_and_none_when_n
 
 
 async def test_a_commit_without_the_lock_is_refused(redis_client: redis.Redis) -> None:
+    key = b"~{Account:b}lock:n"
     for steal in (True, False):
         with pytest.raises(LockLost) as caught:
             async with lock(account("a"), account("b"), name="n") as (a, b):
                 a.coins += 1
                 b.coins += 1
-                key = b"~{Account:b}lock:n"
                 redis_client.delete(key)
                 if steal:
                     redis_client.set(key, "another")

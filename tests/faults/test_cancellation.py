@@ -1,5 +1,6 @@
 """Cancelled at every await: the n-th step of each operation, for all n. No connection, WATCH, lock or turn is left, no
-reply reaches the wrong caller, and the commit is there as a whole or not at all."""
+reply reaches the wrong caller, and the commit is there as a whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class CancelledAtStep:
         inner = self._work.__await__()
         count = 0
         try:
-            waited_for = inner.send(None)  # type: ignore[attr-defined]  # coroutines and tasks have it
+            waited_for = inner.send(None)
             while True:
                 count += 1
                 if count == self._step:
@@ -52,10 +53,10 @@ class CancelledAtStep:
                         # What Task.cancel does with the future that the task waits for.
                         waited_for._asyncio_future_blocking = False
                         waited_for.cancel()
-                    waited_for = inner.throw(asyncio.CancelledError())  # type: ignore[attr-defined]  # as above
+                    waited_for = inner.throw(asyncio.CancelledError())
                     continue
                 yield from _through(waited_for)
-                waited_for = inner.send(None)  # type: ignore[attr-defined]  # as above
+                waited_for = inner.send(None)
         except StopIteration as end:
             return end.value
 
@@ -142,8 +143,8 @@ OPERATIONS: dict[str, Callable[[], Awaitable[None]]] = {
 
 async def _check(session: Session, client: redis.Redis, known: Player) -> None:
     # The shielded release of a lock may still be under way.
+    pool, turns = session.loop.pool, session.loop.turns
     for _ in range(200):
-        pool, turns = session.loop.pool, session.loop.turns
         if len(pool._idle) == len(pool._links) and not turns._locks and not client.keys("~*lock*"):
             break
         await asyncio.sleep(0.005)

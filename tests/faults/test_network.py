@@ -1,5 +1,6 @@
 """The network cuts before a request, after it, in the middle of a reply, or answers late: nothing is applied twice,
-nothing is said that is not so, and with exactly_once the true outcome is found out."""
+nothing is said that is not so, and with exactly_once the true outcome is found out.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +155,7 @@ async def test_exactly_once_finds_the_true_outcome(
     assert (found.coins, len(found.numbers)) in ((105, 0), (105, 1))
     tokens = redis_client.keys("~{Player:p}token:*")
     assert tokens
-    assert all(0 < redis_client.pttl(token) <= 600_000 for token in tokens)  # type: ignore[operator]  # as above
+    assert all(0 < redis_client.pttl(token) <= 600_000 for token in tokens)
 
 
 @pytest.mark.parametrize("kind", CUTS)
@@ -302,7 +303,7 @@ async def test_a_lock_whose_acquisition_is_cut_is_taken_once_and_given_back(
     getattr(proxy, kind)((b"SET", b"GET")[nth - 1])
     async with lock(player(), timeout=3) as d:
         d.coins += 5
-        assert len(redis_client.keys("~*lock*")) == 1  # type: ignore[arg-type]  # typed for both kinds of client
+        assert len(redis_client.keys("~*lock*")) == 1
     assert redis_client.keys("~*lock*") == []
     assert (await get(Player, "p")).coins == 105
 

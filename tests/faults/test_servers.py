@@ -80,7 +80,7 @@ async def _drop_and_put(session: Session) -> None:
 async def test_a_read_only_replica_refuses_writes_and_serves_reads() -> None:
     async with server() as (session, admin):
         await save(Account("a", 5), session=session)
-        admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        _command(admin, "REPLICAOF", "127.0.0.1", free_port())
         for write in (
             lambda: increment(ref(Account, "a"), Account.coins, 1, session=session),
             lambda: save(Account("a", 1), session=session),
@@ -90,7 +90,7 @@ async def test_a_read_only_replica_refuses_writes_and_serves_reads() -> None:
                 await write()
             assert caught.value.code == "READONLY"
         assert (await get(Account, "a", session=session)).coins == 5
-        admin.execute_command("REPLICAOF", "NO", "ONE")
+        _command(admin, "REPLICAOF", "NO", "ONE")
         assert await increment(ref(Account, "a"), Account.coins, 1, session=session) == 6
 
 
@@ -130,6 +130,10 @@ async def test_a_busy_server_is_waited_for_until_the_deadline() -> None:
         await running
 
 
+def _command(client: Any, *words: Any) -> Any:
+    return client.execute_command(*words)
+
+
 def _clean(admin: redis.Redis) -> dict[str, Any]:
     pool = admin.connection_pool
     return {**pool.connection_kwargs, "connection_class": pool.connection_class}
@@ -163,11 +167,11 @@ async def test_a_killed_connection_is_replaced(url: str, redis_client: redis.Red
     async with open_session(url) as session:
         await save(Account("a", 5), session=session)
         for _ in range(3):
-            redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            _command(redis_client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await asyncio.sleep(0.02)
             assert (await get(Account, "a", session=session)).coins == 5
             async with pipeline(ref(Account, "a"), session=session) as a:
-                redis_client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                _command(redis_client, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
                 await asyncio.sleep(0.02)
                 a.coins += 1
             await increment(ref(Account, "a"), Account.coins, -1, session=session)
@@ -213,8 +217,7 @@ async def test_passwords_and_values_are_never_shown(caplog: pytest.LogCaptureFix
             caught.append(refused.value)
             assert refused.value.code == "NOAUTH"
         async with open_session(good, timeout=1) as session:
-            shown = repr(session) + repr(session._settings) if hasattr(session, "_settings") else repr(session)
-            assert HIDDEN not in shown + repr(session.context) + repr(session.loop.pool)
+            assert HIDDEN not in repr(session) + repr(Settings(good)) + repr(session.context) + repr(session.loop.pool)
             await save(Player("p", motto=SECRET), session=session)
             for work in (_conflicting, _wrong_value, _corrupt):
                 with pytest.raises(RapyerError) as error:
@@ -260,7 +263,7 @@ async def open_session_of_nothing(url: str) -> AsyncIterator[BaseException]:
 
 async def test_a_user_without_multi_is_told_at_once() -> None:
     async with server() as (_, admin):
-        admin.execute_command("ACL", "SETUSER", "limited", "on", "nopass", "~*", "+@all", "-multi")
+        _command(admin, "ACL", "SETUSER", "limited", "on", "nopass", "~*", "+@all", "-multi")
         url = admin.connection_pool.connection_kwargs["path"]
         with pytest.raises(ServerRefused, match="MULTI"):
             async with open_session(f"unix://limited:x@{url}"):

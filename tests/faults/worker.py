@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-import time
 from collections.abc import Awaitable, Callable
 
 from rapyer_core import (
@@ -101,10 +100,7 @@ async def holder(argument: str) -> None:
         async with lock(ref(Account, "a"), name="n", lease=0.4) as a:
             a.coins += 1000
             say("holding")
-            # Without a pause for the renewal: the whole process is stopped meanwhile.
-            end = time.monotonic() + 0.3
-            while time.monotonic() < end:
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)
             await asyncio.to_thread(sys.stdin.readline)
     except LockLost:
         say("LockLost")
