@@ -74,7 +74,7 @@ class Replies(asyncio.Protocol):
         self.astray = self._has_data()
         waiter.set_result(replies)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(EOFError())
@@ -109,6 +109,7 @@ class Link:
         extra = self._unwatch
         packed = pack((_UNWATCH, *commands) if extra else commands)
         count = len(commands) + extra
+        replies: list[Reply] = []
         done = False
         self._pool._started(self)
         try:

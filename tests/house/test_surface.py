@@ -11,7 +11,7 @@ import rapyer_codecs
 import rapyer_core
 import rapyer_core.sync
 
-CONTRACT = """
+_WORDS = """
     AtomicRedisModel Index Key Packed Codec Alias redis_model paths ref pk_of evolve register_codec
     init_rapyer close_rapyer open_session
     save insert get get_many get_or_create reload exists delete save_many delete_many
@@ -20,7 +20,8 @@ CONTRACT = """
     find find_one count iterate top rank explain verify not_ in_ contains is_none asc desc some
     RapyerError NotFound AlreadyExists Conflict OutcomeUnknown NotApplied LockLost LockTimeout PoolTimeout DecodeError
     UnsupportedType ConstraintError WrongKeyType LimitExceeded CrossSlot ConnectionFailed SessionClosed
-""".split()
+"""
+CONTRACT = _WORDS.split()
 
 BUILTIN_PARENTS = {
     "NotFound": LookupError,
