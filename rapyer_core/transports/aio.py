@@ -74,6 +74,10 @@ class Replies(asyncio.Protocol):
         self.astray = self._has_data()
         waiter.set_result(replies)
 
+    def eof_received(self) -> None:
+        # A turn of the event loop before the connection counts as lost: nothing may be sent meanwhile.
+        self.lost = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self._waiter is not None and not self._waiter.done():
