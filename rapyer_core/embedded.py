@@ -416,7 +416,5 @@ def _make_private(directory: Path) -> None:
     if not stat.S_IMODE(directory.stat().st_mode) & 0o077:
         return
     if any(directory.iterdir()):
-        raise ServerStartFailed(
-            f"{directory} is open to other users: chmod 700 it, or name a directory of its own"
-        )
+        raise ServerStartFailed(f"{directory} is open to other users: chmod 700 it, or name a directory of its own")
     directory.chmod(0o700)

@@ -25,9 +25,7 @@ def close_sessions(runner: asyncio.Runner) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_python_block_runs(
-    page: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_python_block_runs(page: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On an empty server that is named by RAPYER_URL, in an empty working directory."""
     monkeypatch.setenv("RAPYER_URL", url)
     monkeypatch.chdir(tmp_path)
@@ -56,9 +54,7 @@ def page(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_blocks_share_one_namespace_and_one_loop_and_may_await(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_share_one_namespace_and_one_loop_and_may_await(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
 ```python title="first.py" hl_lines="1"
 import asyncio
@@ -115,9 +111,7 @@ assert get_type_hints(A) == {"b": B}
     ["raise ZeroDivisionError", "import asyncio\nawait asyncio.sleep(0)\n1 / 0"],
     ids=["plain", "await"],
 )
-def test_a_failing_block_fails_with_its_line(
-    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_block_fails_with_its_line(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = page(tmp_path, f"# Title\n\n```python\n{code}\n```\n")
     with pytest.raises(ZeroDivisionError) as caught:
         run_page(path, monkeypatch)

@@ -218,9 +218,7 @@ def test_a_crashed_server_is_started_anew(tmp_path: Path) -> None:
     spec = f"embedded://{tmp_path / 'data'}"
     url = embedded_url(spec)
     command(url, "SET", "k", "1")
-    (pid,) = [
-        int(line[11:]) for line in command(url, "INFO", "server").split() if line.startswith(b"process_id:")
-    ]
+    (pid,) = [int(line[11:]) for line in command(url, "INFO", "server").split() if line.startswith(b"process_id:")]
     os.kill(pid, signal.SIGKILL)
     assert becomes_true(lambda: not Path(url.removeprefix("unix://")).exists() or not answers(url))
     again = embedded_url(spec)
@@ -255,9 +253,7 @@ def test_a_long_temporary_folder_is_avoided(tmp_path: Path, monkeypatch: pytest.
         assert deep not in server.socket_path.parents
 
 
-def test_a_temporary_folder_of_any_name_makes_a_valid_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_folder_of_any_name_makes_a_valid_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import redis
 
     odd = tmp_path / "a b%20#?"
@@ -315,9 +311,7 @@ def test_a_directory_of_others_is_refused_and_left_alone(tmp_path: Path) -> None
 
 def test_a_directory_has_one_owner_and_the_error_names_it(tmp_path: Path) -> None:
     with starter(WAIT, str(tmp_path)) as (process, _, socket_path):
-        with pytest.raises(
-            ServerStartFailed, match=rf"in use by process {process.pid}, unix://{socket_path}"
-        ):
+        with pytest.raises(ServerStartFailed, match=rf"in use by process {process.pid}, unix://{socket_path}"):
             EmbeddedServer(tmp_path).start()
         assert command(f"unix://{socket_path}", "PING") == b"+PONG\r\n"
 

@@ -28,9 +28,7 @@ print(seen)
 
 
 def python(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", program], cwd=ROOT, text=True, capture_output=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-B", "-c", program], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -45,7 +43,5 @@ def test_an_import_starts_no_thread() -> None:
 
 @pytest.mark.parametrize("module", ["redis", "hiredis", "rapyer_core", "numpy", "pydantic"])
 def test_the_codecs_are_imported_without(module: str) -> None:
-    program = (
-        f"import sys; sys.path.insert(0, 'codecs'); import rapyer_codecs; print({module!r} in sys.modules)"
-    )
+    program = f"import sys; sys.path.insert(0, 'codecs'); import rapyer_codecs; print({module!r} in sys.modules)"
     assert python(program) == "False"

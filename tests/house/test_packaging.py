@@ -84,9 +84,7 @@ def test_codecs_is_no_package() -> None:
     """A top-level package of that name would shadow the standard library's."""
     assert not (ROOT / "codecs" / "__init__.py").exists()
     assert not [folder for folder in (ROOT / "tests").rglob("codecs") if folder.is_dir()]
-    where = run(
-        sys.executable, "-X", "frozen_modules=off", "-c", "import codecs; print(codecs.__file__)", cwd=ROOT
-    )
+    where = run(sys.executable, "-X", "frozen_modules=off", "-c", "import codecs; print(codecs.__file__)", cwd=ROOT)
     assert Path(where.strip()) == Path(sysconfig.get_path("stdlib")) / "codecs.py"
 
 
