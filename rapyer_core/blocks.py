@@ -18,7 +18,7 @@ from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, comm
 from rapyer_core.operations.locks import fence_for, release_command
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
-from rapyer_core.recorders import Recorder
+from rapyer_core.recorders import LATER, Recorder
 from rapyer_core.requests import Command, Lost, Operation, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
@@ -79,8 +79,11 @@ class Block:
     def add(self, target: Target, seen: Seen, local: Any = None, watched: bool = False) -> Recorder:
         """An object read for this block."""
         self.check_open()
-        work = target.collection.load(seen.fields, target.pk) if seen.exists else None
-        recorder = Recorder(target, seen.fields if seen.exists else None, work, local, presence=self.presence)
+        if not seen.exists:
+            recorder = Recorder(target, None, None, local, presence=self.presence)
+        else:
+            target.collection.check_key(seen.fields, target.pk)
+            recorder = Recorder(target, seen.fields, LATER, local, presence=self.presence)
         self.recorders[target.key] = recorder
         if watched:
             self.seen[target.key] = seen
@@ -88,7 +91,7 @@ class Block:
 
     def draft(self, recorder: Recorder) -> Any:
         """Its draft; NotFound if there is no such object, or no longer in this block."""
-        if recorder.work is None or recorder.deleted:
+        if not recorder.is_there:
             raise NotFound(**recorder.target.data)
         return draft_of(recorder)
 
@@ -100,7 +103,7 @@ class Block:
         target = self.ctx.target(obj)
         fields = target.collection.dump(obj, target.pk)
         known = self.recorders.get(target.key)
-        if target.key in self.saves or (known is not None and known.work is not None and not known.deleted):
+        if target.key in self.saves or (known is not None and known.is_there):
             raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already")
         recorder = Recorder(target, None, target.collection.load(fields, target.pk), obj, presence=self.presence)
         recorder.created, recorder.inserted, recorder.former = True, fields, known

@@ -202,16 +202,29 @@ class Collection(Generic[T]):
                 raise
         slot = self.model.key_slot
         if slot is not None and fields.get(slot.name) != pk.encode() and self.pk_text(slot.get(obj)) != pk:
-            raise DecodeError(
-                model=self.model.name,
-                pk=pk,
-                path=slot.text,
-                raw=fields.get(slot.name),
-                target=str(slot.shape.type),
-                reason="the stored key field names another object",
-            )
+            raise self._bad_key(fields, pk, slot)
         attach(obj, State(pk, fields))
         return obj
+
+    def check_key(self, fields: Mapping[bytes, bytes], pk: str) -> None:
+        """DecodeError if stored fields name another object than their key does."""
+        slot = self.model.key_slot
+        if slot is None or fields.get(slot.name) == pk.encode():
+            return
+        with self.named(pk):
+            named = self.pk_text(slot.load(fields))
+        if named != pk:
+            raise self._bad_key(fields, pk, slot)
+
+    def _bad_key(self, fields: Mapping[bytes, bytes], pk: str, slot: Slot) -> DecodeError:
+        return DecodeError(
+            model=self.model.name,
+            pk=pk,
+            path=slot.text,
+            raw=fields.get(slot.name),
+            target=str(slot.shape.type),
+            reason="the stored key field names another object",
+        )
 
     def slot(self, path: Any) -> Slot:
         """The place a path names: a class attribute path of this model (or of a parent model), or text."""

@@ -18,7 +18,7 @@ from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call, Compute
 from rapyer_core.places import is_leaf, value_of, value_shape
-from rapyer_core.recorders import Copy, Handle, Recorder, inside_of, weakly
+from rapyer_core.recorders import LATER, Copy, Handle, Recorder, inside_of, weakly
 from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
@@ -70,8 +70,10 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
 
     To be called by the method that the reading code called.
     """
-    value = slot.get(recorder.work)
     shape = slot.shape
+    if shape.kind == "dict" and recorder.first is LATER and getattr(shape, "cls", None) is dict and slot.sure:
+        return DraftDict(recorder, slot)
+    value = recorder.held(slot)
     if shape.kind == "union":
         inner = value_shape(slot)
         if value is None or inner is shape or inner.kind == "record":
@@ -140,7 +142,7 @@ def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], .
             value = step(value)
         return value
 
-    value = adjusted(slot.get(recorder.work))
+    value = adjusted(recorder.held(slot))
     if not slot.is_field:
         recorder.dumped(slot, value)
         return recorder.record(Compute(slot, adjusted))

@@ -25,6 +25,10 @@ _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"}
 """Methods of containers after which the other elements are where they were."""
 
 
+LATER: Any = object()
+"""Stands for a working copy that is not loaded yet."""
+
+
 @dataclass(slots=True)
 class Copy:
     """A value that was handed out as a copy, because it can change. fields: as it was then, or was last recorded."""
@@ -38,14 +42,15 @@ class Copy:
 class Recorder(Unit):
     """One object in one block. entry: the stored fields at the entry, None: there was no object.
 
-    work: the object with the block's writes; None: it is not there. local: the caller's instance.
+    first: the working copy to begin with; None: the object is not there; LATER: loaded from entry when it is needed.
+    local: the caller's instance.
     created: by this block, of these fields (inserted). former: what the block knew of the key before it created it.
     presence: that the object is there counts as read: a Conflict if it is gone, instead of NotFound.
     """
 
     target: Target
     entry: Fields | None
-    work: Any
+    first: Any
     local: Any = None
     created: bool = False
     inserted: Fields = field(default_factory=dict)
@@ -67,6 +72,48 @@ class Recorder(Unit):
     attempts: int = 0
     _detached: list[Copy] = field(default_factory=list)
     _own: list[Slot] = field(default_factory=list)
+    _single: dict[bytes, tuple[Slot, Any]] = field(default_factory=dict)
+    """What was written to single fields of a working copy that is not loaded yet."""
+
+    # -- the working copy --
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such an object, for this block."""
+        return self.first is not None and not self.deleted
+
+    @property
+    def work(self) -> Any:
+        """The object with the block's writes; None: it is not there."""
+        if self.first is LATER:
+            assert self.entry is not None
+            self.first = self.target.collection.load(self.entry, self.target.pk)
+            for slot, value in self._single.values():
+                put_in_own(slot, self.first, value)
+            self._single.clear()
+        return self.first
+
+    @work.setter
+    def work(self, obj: Any) -> None:
+        self.first = obj
+        self._single.clear()
+
+    def held(self, slot: Slot) -> Any:
+        """What the working copy has at a place. A single field is read without loading the others."""
+        if self.first is LATER and self.entry is not None and is_alone(slot):
+            if slot.name in self._single:
+                return self._single[slot.name][1]
+            raw = self.entry.get(slot.name)
+            if raw is not None and self._is_below_stored(slot, self.entry):
+                with self.target.collection.named(self.target.pk):
+                    return slot.decode(raw)
+        return slot.get(self.work)
+
+    def _put(self, slot: Slot, value: Any) -> None:
+        if self.first is LATER and is_alone(slot):
+            self._single[slot.name] = (slot, value)
+        else:
+            put_in_own(slot, self.work, value)
 
     # -- reading --
 
@@ -126,7 +173,7 @@ class Recorder(Unit):
             if self.copies:
                 self._settle(edit)
             self._own.append(slot)
-        put_in_own(slot, self.work, value)
+        self._put(slot, value)
         self.edits.append(edit)
         if self.written is not None:
             if is_alone(slot):
@@ -158,7 +205,7 @@ class Recorder(Unit):
 
     def finish(self) -> None:
         """Before a commit: copies that were changed are written back. Nothing can be recorded from here on."""
-        if self.deleted or self.work is None:
+        if not self.is_there:
             self.copies.clear()
         self._flush()
         for copy in self._detached:
@@ -206,24 +253,27 @@ class Recorder(Unit):
         self.verify(seen)
         if self.deleted:
             return Change(erase=True)
-        self.result, self.after = self.work, seen.fields
+        self.result, self.after = None, seen.fields
         if not self.edits:
             return Change()
-        if seen.fields != self.entry:
+        if seen.fields is not self.entry and seen.fields != self.entry:
             self.result = self._replayed(seen.fields)
-        elif self.written is not None and self._holders_are_stored(seen.fields):
+        elif self.written is not None and all(self._is_below_stored(edit.touched, seen.fields) for edit in self.edits):
             put = {name: raw for name, raw in self.written.items() if seen.fields.get(name) != raw}
             self.after = {**seen.fields, **put}
             return Change(put=put)
         with self.target.collection.named(self.target.pk):
             touched = [edit.touched for edit in self.edits]
-            put, drop = changed_fields(self.target, touched, seen.fields, self.result)
+            put, drop = changed_fields(
+                self.target, touched, seen.fields, self.work if self.result is None else self.result
+            )
         self.after = after_change(seen.fields, put, drop)
         return Change(put=put, drop=drop)
 
-    def _holders_are_stored(self, fields: Fields) -> bool:
-        parents = (edit.touched.parent for edit in self.edits)
-        return all(parent is None or parent.shape.kind == "record" or parent.name in fields for parent in parents)
+    @staticmethod
+    def _is_below_stored(slot: Slot, fields: Fields) -> bool:
+        parent = slot.parent
+        return parent is None or parent.shape.kind == "record" or parent.name in fields
 
     def verify(self, seen: Seen) -> None:
         """Conflict if what was read is not what is stored now; NotFound if the object is gone."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar
 from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union
 
-import typing_extensions
+import typing_extensions  # comes with cattrs, which reads its types as well
 
 __all__ = [
     "annotations_of",

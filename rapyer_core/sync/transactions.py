@@ -144,9 +144,7 @@ class Transaction:
     def get_many(self, cls: type[T], pks: Sequence[Any]) -> list[T | None]:
         """The drafts of several objects, in the order asked, None where there is none."""
         recorders = self._read([self._target(cls, pk) for pk in pks])
-        return [
-            None if recorder.work is None or recorder.deleted else self._block.draft(recorder) for recorder in recorders
-        ]
+        return [self._block.draft(recorder) if recorder.is_there else None for recorder in recorders]
 
     def insert(self, obj: T) -> T:
         """Create the object at commit, as it is now (AlreadyExists then, if there is one). Its draft."""
@@ -162,7 +160,7 @@ class Transaction:
         target = transaction_target(self._session.context, obj, pk)
         recorder = (self._read([target]))[0]
         self._block.check_open()
-        if recorder.work is None or recorder.deleted:
+        if not recorder.is_there:
             return False
         if recorder.local is None and not isinstance(obj, type):
             recorder.local = locals_of(obj) if target.obj is obj else None

@@ -27,7 +27,7 @@ from rapyer_core.transports.wire import (
 _UNWATCH: Command = (b"UNWATCH",)
 
 
-class Replies(asyncio.Protocol):
+class _Replies(asyncio.Protocol):
     """Reads replies off a connection: for the one round trip under way, as many as it waits for.
 
     Stands in for the stream of redis-py's connection once that is connected: a stream costs a second copy of the data
@@ -92,7 +92,7 @@ class Link:
     def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
         self._pool = pool
-        self._replies: Replies | None = None
+        self._replies: _Replies | None = None
         self._timed_out = False
         self._unwatch = False
         self.watching = False
@@ -193,7 +193,7 @@ class Link:
         connection = self._connection
         parser: Any = connection._parser
         if type(parser) is _AsyncHiredisParser and not connection._reader._buffer:
-            replies = Replies(parser._reader, asyncio.get_running_loop())
+            replies = _Replies(parser._reader, asyncio.get_running_loop())
             connection._writer.transport.set_protocol(replies)
             self._replies = replies
 
