@@ -326,7 +326,8 @@ class Recorder(Unit):
         else:
             target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
             slots = {edit.touched.name: edit.touched for edit in self.edits}
-            adopt_all(target, slots.values(), self.after)
+            known = self._single if self.result is None and self.first is LATER else None
+            adopt_all(target, slots.values(), self.after, known)
 
     # -- leaving a part of the block by an exception --
 

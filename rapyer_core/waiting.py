@@ -7,6 +7,7 @@ their blocking twins out of them. Nothing here knows Redis.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -43,17 +44,23 @@ class Places(Generic[V]):
     def __init__(self, make: Callable[[], V]) -> None:
         self._make = make
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, V] = WeakKeyDictionary()
+        self._latest: tuple[Callable[[], asyncio.AbstractEventLoop | None], V] | None = None
 
     def get(self) -> V:
         """That of the running loop."""
         running = asyncio.get_running_loop()
+        latest = self._latest
+        if latest is not None and latest[0]() is running:
+            return latest[1]
         found = self._values.get(running)
         if found is None:
             found = self._values[running] = self._make()
+        self._latest = weakref.ref(running), found
         return found
 
     def pop(self) -> V | None:
         """Forget and return that of the running loop."""
+        self._latest = None
         return self._values.pop(asyncio.get_running_loop(), None)
 
 

@@ -35,13 +35,19 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     remember(target, slot, fields)
 
 
-def adopt_fields(target: Target, slots: Iterable[Slot], after: Fields) -> None:
-    """Show places that are one stored field each, and stand alone. after: has their fields, maybe others."""
+def adopt_fields(
+    target: Target, slots: Iterable[Slot], after: Fields, values: Mapping[bytes, tuple[Slot, Any]] | None = None
+) -> None:
+    """Show places that are one stored field each, and stand alone. after: has their fields, maybe others.
+
+    values: of those fields whose value is known already, and can be shared.
+    """
     shown: Fields = {}
     for slot in slots:
         raw = after[slot.name]
         try:
-            show(slot, target.obj, slot.decode(raw))
+            value = values[slot.name][1] if values else slot.decode(raw)
+            show(slot, target.obj, value)
         except _NO_SUCH_PLACE:
             continue
         shown[slot.name] = raw
@@ -57,9 +63,14 @@ def is_alone(slot: Slot) -> bool:
     return slot.sure or (slot.parent is not None and slot.parent.sure and slot.parent.shape.kind == "dict")
 
 
-def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
-    """Show several places. after: all that is stored of the object."""
+def adopt_all(
+    target: Target, slots: Iterable[Slot], after: Fields, values: Mapping[bytes, tuple[Slot, Any]] | None = None
+) -> None:
+    """Show several places. after: all that is stored of the object. values: as of ``adopt_fields``; all, or none."""
     if not adopts(target):
+        return
+    if values:
+        adopt_fields(target, slots, after, values)
         return
     alone: list[Slot] = []
     for slot in slots:

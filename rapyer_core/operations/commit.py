@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NoReturn, Protocol
 
 from rapyer_core.collection import EXISTS, Context, Fields, Target
@@ -399,7 +400,7 @@ def reindexed(target: Target, fields: Fields) -> list[Command]:
 
 def hset(key: bytes, fields: Fields) -> Command:
     """All fields in one HSET."""
-    return (b"HSET", key, *(part for pair in fields.items() for part in pair))
+    return (b"HSET", key, *chain.from_iterable(fields.items()))
 
 
 def _reindex(target: Target, index: IndexField, old: float | None, new: float | None) -> list[Command]:

@@ -115,11 +115,6 @@ def constrained(slot: Slot) -> bool:
     return bool(getattr(slot, "constrained", False))
 
 
-def hset(key: bytes, fields: Fields) -> Command:
-    """All fields in one HSET."""
-    return (b"HSET", key, *(part for pair in fields.items() for part in pair))
-
-
 def copies(slot: Slot, values: Sequence[Any]) -> list[Any]:
     """Values of one's own, equal to those given: neither retries nor the caller's instance share them."""
     return [value_of(slot, slot.dump(value)) for value in values]
