@@ -15,7 +15,7 @@ from typing import Any
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.adoption import adopt_all, is_alone
+from rapyer_core.operations.adoption import adopt_all
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
 from rapyer_core.places import is_leaf, kind_of, put_in_own, stored_names
@@ -100,17 +100,21 @@ class Recorder(Unit):
 
     def held(self, slot: Slot) -> Any:
         """What the working copy has at a place. A single field is read without loading the others."""
-        if self.first is LATER and self.entry is not None and is_alone(slot):
-            if slot.name in self._single:
-                return self._single[slot.name][1]
+        if self.first is LATER and self.entry is not None and slot.stands_alone:
+            written = self._single.get(slot.name)
+            if written is not None:
+                return written[1]
             raw = self.entry.get(slot.name)
             if raw is not None and self._is_below_stored(slot, self.entry):
-                with self.target.collection.named(self.target.pk):
+                try:
                     return slot.decode(raw)
+                except RapyerError:
+                    with self.target.collection.named(self.target.pk):
+                        raise
         return slot.get(self.work)
 
     def _put(self, slot: Slot, value: Any) -> None:
-        if self.first is LATER and is_alone(slot):
+        if self.first is LATER and slot.stands_alone:
             self._single[slot.name] = (slot, value)
         else:
             put_in_own(slot, self.work, value)
@@ -122,7 +126,7 @@ class Recorder(Unit):
 
         It does not where the block itself assigned the value: then nothing stored was read.
         """
-        if any(own.under(slot.name) for own in self._own):
+        if self._own and any(own.under(slot.name) for own in self._own):
             return False
         if tree or (tree is None and not is_leaf(slot)):
             self.trees.update(_names(slot))
@@ -176,7 +180,7 @@ class Recorder(Unit):
         self._put(slot, value)
         self.edits.append(edit)
         if self.written is not None:
-            if is_alone(slot):
+            if slot.stands_alone:
                 self.written[slot.name] = raw
             else:
                 self.written = None

@@ -32,7 +32,8 @@ class Slot:
     its Annotated. `parent`: the place that holds it, None for the object itself. `former`: full names
     under which older data may be. `sure`: it exists whenever the object does: no Optional, index or key on
     the way to it. `renamed`: it, or what it lies in, has a former name. `is_field`: it is one stored field,
-    whatever its value.
+    whatever its value. `stands_alone`: that, and it means something without what is beside it: a field of the
+    object, or an entry of a dict.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Slot:
         "parent",
         "renamed",
         "shape",
+        "stands_alone",
         "steps",
         "sure",
     )
@@ -64,6 +66,11 @@ class Slot:
         self.renamed: bool = bool(self.former) or (parent is not None and parent.renamed)
         self.is_field: bool = shape.kind == "leaf" or (
             isinstance(shape, UnionShape) and all(member.kind == "leaf" for member in shape.members)
+        )
+        self.stands_alone: bool = (
+            self.is_field
+            and not self.renamed
+            and (self.sure or (parent is not None and parent.sure and parent.shape.kind == "dict"))
         )
         self._children: dict[Step, Slot] = {}
 

@@ -22,7 +22,7 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     """Show a place whose stored fields are all known. fields: of an entry that is gone, none."""
     if not adopts(target):
         return
-    if is_alone(slot) and slot.name in fields:
+    if slot.stands_alone and slot.name in fields:
         adopt_fields(target, [slot], fields)
         return
     try:
@@ -56,13 +56,6 @@ def adopt_fields(
         attach(target.obj, State(target.pk, {**stored, **shown}))
 
 
-def is_alone(slot: Slot) -> bool:
-    """Whether the place is one stored field that means something without what is beside it."""
-    if not slot.is_field or slot.renamed:
-        return False
-    return slot.sure or (slot.parent is not None and slot.parent.sure and slot.parent.shape.kind == "dict")
-
-
 def adopt_all(
     target: Target, slots: Iterable[Slot], after: Fields, values: Mapping[bytes, tuple[Slot, Any]] | None = None
 ) -> None:
@@ -74,7 +67,7 @@ def adopt_all(
         return
     alone: list[Slot] = []
     for slot in slots:
-        if is_alone(slot) and slot.name in after:
+        if slot.stands_alone and slot.name in after:
             alone.append(slot)
         else:
             adopt_unit(target, slot, after)
