@@ -15,7 +15,7 @@ from typing import Any
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.adoption import adopt_all
+from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
 from rapyer_core.places import is_leaf, kind_of, put_in_own, stored_names
@@ -74,6 +74,8 @@ class Recorder(Unit):
     _own: list[Slot] = field(default_factory=list)
     _single: dict[bytes, tuple[Slot, Any]] = field(default_factory=dict)
     """What was written to single fields of a working copy that is not loaded yet."""
+    _holders: set[bytes] = field(default_factory=set)
+    """Dicts that hold some of these; each has an own field, which must be stored."""
 
     # -- the working copy --
 
@@ -128,8 +130,10 @@ class Recorder(Unit):
         """
         if self._own and any(own.under(slot.name) for own in self._own):
             return False
-        if tree or (tree is None and not is_leaf(slot)):
+        if tree or (tree is None and not slot.is_field):
             self.trees.update(_names(slot))
+        elif not slot.renamed:
+            self.note_field(slot.name)
         else:
             for name in _names(slot):
                 self.note_field(name)
@@ -179,11 +183,14 @@ class Recorder(Unit):
             self._own.append(slot)
         self._put(slot, value)
         self.edits.append(edit)
-        if self.written is not None:
-            if slot.stands_alone:
-                self.written[slot.name] = raw
-            else:
-                self.written = None
+        if self.written is None:
+            return
+        if not slot.stands_alone:
+            self.written = None
+            return
+        self.written[slot.name] = raw
+        if not slot.sure and slot.parent is not None:
+            self._holders.add(slot.parent.name)
 
     def encoded(self, slot: Slot, value: Any) -> bytes:
         """The stored form of a plain value at a place that is one field; an error names the object."""
@@ -262,7 +269,7 @@ class Recorder(Unit):
             return Change()
         if seen.fields is not self.entry and seen.fields != self.entry:
             self.result = self._replayed(seen.fields)
-        elif self.written is not None and all(self._is_below_stored(edit.touched, seen.fields) for edit in self.edits):
+        elif self.written is not None and self._holders <= seen.fields.keys():
             put = {name: raw for name, raw in self.written.items() if seen.fields.get(name) != raw}
             self.after = {**seen.fields, **put}
             return Change(put=put)
@@ -329,9 +336,10 @@ class Recorder(Unit):
             attach(self.local, State(self.target.pk))
         else:
             target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
-            slots = {edit.touched.name: edit.touched for edit in self.edits}
-            known = self._single if self.result is None and self.first is LATER else None
-            adopt_all(target, slots.values(), self.after, known)
+            if self.result is None and self.first is LATER:
+                adopt_fields(target, self._single.values(), self.after)
+            else:
+                adopt_all(target, {edit.touched.name: edit.touched for edit in self.edits}.values(), self.after)
 
     # -- leaving a part of the block by an exception --
 

@@ -238,8 +238,9 @@ class Slot:
 
     def encode(self, value: Any) -> bytes:
         """The text of the own field, for a leaf or a union of leaves."""
+        shape = self.shape
         try:
-            return self.shape.head(value, self.name)
+            return shape.encode(value, self.name) if isinstance(shape, Leaf) else shape.head(value, self.name)
         except RapyerError as error:
             raise self.located(error) from None
 

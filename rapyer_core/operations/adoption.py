@@ -23,7 +23,7 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     if not adopts(target):
         return
     if slot.stands_alone and slot.name in fields:
-        adopt_fields(target, [slot], fields)
+        adopt_fields(target, [(slot, slot.decode(fields[slot.name]))], fields)
         return
     try:
         if fields or not comes_and_goes(slot):
@@ -35,40 +35,28 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     remember(target, slot, fields)
 
 
-def adopt_fields(
-    target: Target, slots: Iterable[Slot], after: Fields, values: Mapping[bytes, tuple[Slot, Any]] | None = None
-) -> None:
-    """Show places that are one stored field each, and stand alone. after: has their fields, maybe others.
-
-    values: of those fields whose value is known already, and can be shared.
-    """
+def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fields) -> None:
+    """Show values of places that are one stored field each, and stand alone. after: has their fields, maybe others."""
+    if not adopts(target):
+        return
     shown: Fields = {}
-    for slot in slots:
-        raw = after[slot.name]
+    for slot, value in values:
         try:
-            value = values[slot.name][1] if values else slot.decode(raw)
             show(slot, target.obj, value)
         except _NO_SUCH_PLACE:
             continue
-        shown[slot.name] = raw
+        shown[slot.name] = after[slot.name]
     stored = state_of(target.obj).stored
     if stored is not None:
         attach(target.obj, State(target.pk, {**stored, **shown}))
 
 
-def adopt_all(
-    target: Target, slots: Iterable[Slot], after: Fields, values: Mapping[bytes, tuple[Slot, Any]] | None = None
-) -> None:
-    """Show several places. after: all that is stored of the object. values: as of ``adopt_fields``; all, or none."""
-    if not adopts(target):
-        return
-    if values:
-        adopt_fields(target, slots, after, values)
-        return
-    alone: list[Slot] = []
+def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
+    """Show several places. after: all that is stored of the object."""
+    alone: list[tuple[Slot, Any]] = []
     for slot in slots:
         if slot.stands_alone and slot.name in after:
-            alone.append(slot)
+            alone.append((slot, slot.decode(after[slot.name])))
         else:
             adopt_unit(target, slot, after)
     if alone:
