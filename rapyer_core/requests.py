@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
@@ -28,8 +28,7 @@ Reply = Any
 """What the server answered: bytes, int, None, a list of these, or a :class:`ServerError`."""
 
 
-@dataclass(slots=True, frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Commands that travel in one write and whose replies are read together: one round trip.
 
     hold: keep the connection for this operation's next Batch, because a WATCH lives on it.
@@ -39,15 +38,13 @@ class Batch:
     hold: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait. seconds: how long."""
 
     seconds: float
 
 
-@dataclass(slots=True, frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """Wait until no other operation of this session writes these keys. timeout: seconds.
 
     shared: only let those pass who have the keys to themselves. alone: have them to oneself, so that those with a

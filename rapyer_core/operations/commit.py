@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
@@ -62,8 +62,7 @@ def _clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What was read of one object. fields: of a partial read, only those that were asked for."""
 
     exists: bool
@@ -174,6 +173,8 @@ class _Commit:
 
     @property
     def keys(self) -> tuple[bytes, ...]:
+        if len(self.units) == 1:
+            return (self.units[0].target.key,)
         return tuple(sorted({unit.target.key for unit in self.units}))
 
     def operation(self, lead: Lead | None) -> Operation[Outcome]:
