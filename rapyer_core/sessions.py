@@ -198,7 +198,8 @@ class _Driver:
                     self._free()
                     await sleep(request.seconds)
                 elif type(request) is Turn:
-                    answer = await self._turn(request)
+                    free = request.shared and not self._loop.reserved
+                    answer = False if free else await self._turn(request)
             except Exception as error:
                 self._free()
                 failure = error

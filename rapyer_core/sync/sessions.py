@@ -198,7 +198,8 @@ class _Driver:
                     self._free()
                     sleep(request.seconds)
                 elif type(request) is Turn:
-                    answer = self._turn(request)
+                    free = request.shared and not self._loop.reserved
+                    answer = False if free else self._turn(request)
             except Exception as error:
                 self._free()
                 failure = error

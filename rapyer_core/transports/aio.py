@@ -117,7 +117,11 @@ class Link:
         done = False
         self._pool._started(self)
         try:
-            replies = await self._exchange(packed, count)
+            if self._replies is not None:
+                transport = self._connection._writer.transport
+                replies = await self._replies.expect(transport, packed, count)
+            else:
+                replies = await self._exchange(packed, count)
             done = True
         except (redis.RedisError, OSError, EOFError):
             pass
@@ -182,10 +186,7 @@ class Link:
             raise Lost(sent=False, timed_out=timed_out)
 
     async def _exchange(self, packed: bytes, count: int) -> list[Reply]:
-        connection = self._connection
-        if self._replies is not None:
-            return await self._replies.expect(connection._writer.transport, packed, count)
-        await connection.send_packed_command([packed], check_health=False)
+        await self._connection.send_packed_command([packed], check_health=False)
         return [await self._slowly() for _ in range(count)]
 
     def _take_over(self) -> None:
