@@ -38,7 +38,7 @@ class Copy:
     fields: Fields
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Recorder(Unit):
     """One object in one block. entry: the stored fields at the entry, None: there was no object.
 

@@ -93,6 +93,8 @@ class Change:
 class Unit(Protocol):
     """One object's part of a commit."""
 
+    __slots__ = ()
+
     target: Target
     needs: Sequence[bytes] | None
     """The fields it must see; None: all of them."""
