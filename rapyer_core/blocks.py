@@ -14,41 +14,30 @@ from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError, NotFound
 from rapyer_core.models import Ref, model_of
-from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, seen_from, watch, whole
+from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, whole
 from rapyer_core.operations.locks import fence_for, release_command
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
 from rapyer_core.recorders import LATER, Recorder
-from rapyer_core.requests import Command, Lost, Operation, ServerError
+from rapyer_core.requests import Batch, Command, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
 
 
-@dataclass(slots=True)
-class _Want(Unit):
-    """A reading of one whole object."""
-
-    target: Target
-    needs: Sequence[bytes] | None = None
-
-    def decide(self, seen: Seen) -> Any:
-        raise NotImplementedError
-
-
 def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
     """Read the objects; watching: under WATCH, on the connection that the caller goes on holding."""
+    reads: list[Command] = [(b"HGETALL", target.key) for target in targets]
+    replies: list[Reply] | None = None
     if watching:
-        wants = [_Want(target) for target in targets]
         try:
-            replies = yield watch(wants)
+            watched, *replies = yield Batch([(b"WATCH", *[target.key for target in targets]), *reads], hold=True)
         except Lost:
             pass  # a stale connection; the ordinary way connects anew
         else:
-            if isinstance(replies[0], ServerError):
-                raise refused(targets[0], replies[0])
-            return [seen_from(want, reply) for want, reply in zip(wants, replies[1:], strict=True)]
-    commands: list[Command] = [(b"HGETALL", target.key) for target in targets]
-    replies = yield from read(ctx, commands, **targets[0].data)
+            if isinstance(watched, ServerError):
+                raise refused(targets[0], watched)
+    if replies is None:
+        replies = yield from read(ctx, reads, **targets[0].data)
     for target, reply in zip(targets, replies, strict=True):
         if isinstance(reply, ServerError):
             raise refused(target, reply)

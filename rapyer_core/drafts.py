@@ -289,8 +289,12 @@ class _View(Handle):
 
     def _child(self, key: Any) -> Slot:
         inside = inside_of(self)
-        with inside.recorder.target.collection.named(inside.recorder.target.pk):
+        try:
             return inside.slot.child(Item(plain(key)))
+        except RapyerError:
+            target = inside.recorder.target
+            with target.collection.named(target.pk):
+                raise
 
     def _call(self, method: str, *arguments: Any) -> Any:
         inside = inside_of(self)

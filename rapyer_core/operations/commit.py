@@ -334,7 +334,8 @@ def seen_from(unit: Unit, reply: Reply) -> Seen:
 
 def whole(reply: Reply) -> Seen:
     """The reply to HGETALL as what was seen."""
-    fields: Fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    pairs = iter(reply)
+    fields: Fields = dict(zip(pairs, pairs, strict=True))
     exists = fields.pop(EXISTS, None) is not None
     return Seen(exists, fields if exists else {}, True)
 
