@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call, Compute
-from rapyer_core.places import is_leaf, value_of, value_shape
+from rapyer_core.places import value_of, value_shape
 from rapyer_core.recorders import LATER, Copy, Handle, Recorder, inside_of, weakly
 from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
 
@@ -89,7 +89,7 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
     view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
     if view is not None:
         return view(recorder, slot)
-    if kind in TRACKED and is_leaf(slot):
+    if kind in TRACKED and slot.is_field:
         return tracked(
             value_of(slot, slot.dump(value)) if kind is not type(value) else value,
             _Read(recorder, slot),

@@ -25,16 +25,6 @@ def kind_of(slot: Slot) -> str:
     return value_shape(slot).kind
 
 
-def is_leaf(slot: Slot) -> bool:
-    """Whether the place is one stored field, whatever its value."""
-    return slot.is_field
-
-
-def was_renamed(slot: Slot) -> bool:
-    """Whether older data may hold the place, or what it lies in, under another name."""
-    return slot.renamed
-
-
 def stored_names(slot: Slot) -> list[bytes]:
     """Where data of any age may hold the place: its own name first, then former ones."""
     found = [b""]
@@ -56,7 +46,7 @@ def is_stored_formerly(slot: Slot, fields: Iterable[bytes]) -> bool:
 
 def is_plain_and_empty(slot: Slot, kind: str) -> bool:
     """Whether it is a container that is there whenever the object is, and starts empty: its marker is a constant."""
-    if slot.shape.kind != kind or not slot.sure or was_renamed(slot):
+    if slot.shape.kind != kind or not slot.sure or slot.renamed:
         return False
     default = slot.default_fields()
     return default is None or len(default) == 1
@@ -67,7 +57,7 @@ def is_entry(slot: Slot) -> bool:
     parent = slot.parent
     return (
         parent is not None
-        and is_leaf(slot)
+        and slot.is_field
         and is_plain_and_empty(parent, "dict")
         and not hasattr(getattr(parent.shape, "cls", dict), "__missing__")
     )

@@ -18,7 +18,7 @@ from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, Missing
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
-from rapyer_core.places import is_leaf, kind_of, put_in_own, stored_names
+from rapyer_core.places import kind_of, put_in_own, stored_names
 from rapyer_core.states import State, attach
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
@@ -375,7 +375,7 @@ class Recorder(Unit):
 def _moves(edit: Edit) -> bool:
     if isinstance(edit, Call):
         return edit.entry is None and edit.method not in _STAYING
-    return isinstance(edit, Assign) and not is_leaf(edit.slot)
+    return isinstance(edit, Assign) and not edit.slot.is_field
 
 
 def _names(slot: Slot) -> list[bytes]:

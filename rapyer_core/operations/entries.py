@@ -17,7 +17,7 @@ from rapyer_core.operations.commit import Change, Seen, Unit, hset
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.lists import check_index
 from rapyer_core.operations.place import Options, Place
-from rapyer_core.places import is_entry, is_leaf, is_plain_and_empty, kind_of, value_of, value_shape
+from rapyer_core.places import is_entry, is_plain_and_empty, kind_of, value_of, value_shape
 from rapyer_core.requests import Operation
 
 UNSET: Any = object()
@@ -74,7 +74,7 @@ def merge(ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options:
     slot, target = place.slot, place.target
     pairs = [(key, place.child(key), value) for key, value in values.items()]
     dumped = [(key, child, place.dumped(child, value)) for key, child, value in pairs]
-    if not (is_plain_and_empty(slot, "dict") and all(is_leaf(child) for _, child, _ in pairs)):
+    if not (is_plain_and_empty(slot, "dict") and all(child.is_field for _, child, _ in pairs)):
         yield from place.edit(Entries(slot, dumped))
         return
     put = {name: raw for _, _, fields in dumped for name, raw in fields.items()}

@@ -21,7 +21,7 @@ from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
-from rapyer_core.places import is_entry, is_leaf, value_shape, was_renamed
+from rapyer_core.places import is_entry, value_shape
 from rapyer_core.requests import Command, Operation, ServerError
 
 __all__ = [
@@ -93,7 +93,7 @@ def _edit_leaf(place: Place, function: Callable[[Any], Any]) -> Operation[Any]:
 
 def _is_narrow(slot: Slot) -> bool:
     """Whether all that is stored of a place, in data of any age, is one field and its former names."""
-    return is_leaf(slot) and slot.sure and (slot.parent is None or not was_renamed(slot.parent))
+    return slot.is_field and slot.sure and (slot.parent is None or not slot.parent.renamed)
 
 
 def modify(ctx: Context, obj: Any, path: Any, function: Callable[[Any], Any], options: Options) -> Operation[Any]:

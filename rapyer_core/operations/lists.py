@@ -14,7 +14,6 @@ from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.place import Options, Place, copies
 from rapyer_core.operations.reading import read
-from rapyer_core.places import was_renamed
 from rapyer_core.requests import Operation
 
 
@@ -71,7 +70,7 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     items = list(values)
     for offset, value in enumerate(items):
         place.dumped(place.child(offset), value)
-    if slot.shape.kind != "list" or not slot.sure or was_renamed(slot):
+    if slot.shape.kind != "list" or not slot.sure or slot.renamed:
         element = place.child(0)
         yield from place.edit(Call(slot, "extend", lambda: (copies(element, items),)))
         return

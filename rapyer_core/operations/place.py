@@ -17,7 +17,7 @@ from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.commit import Outcome, Unit, blind, commit
 from rapyer_core.operations.edits import Edit, EditObject
-from rapyer_core.places import kind_of, value_of, was_renamed
+from rapyer_core.places import kind_of, value_of
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
@@ -70,7 +70,7 @@ class Place:
         return (
             slot.sure
             and not self.once
-            and not was_renamed(slot)
+            and not slot.renamed
             and not is_indexed(self.target, slot)
             and not constrained(slot)
         )
