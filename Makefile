@@ -39,7 +39,7 @@ docs: $(VENV)/.dev ## The documentation, strictly, into site/
 	@$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev ## Ratios against hand-written redis-py
-	@$(BIN)/python bench/run.py $(ARGS)
+	@$(BIN)/python -m bench.run $(ARGS)
 
 soak: $(VENV)/.dev ## The tests of tests/soak, SECONDS each
 	@RAPYER_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/soak --timeout=0 $(ARGS)

@@ -19,7 +19,15 @@ from bench.players import LAST_WIN, Achievement, Player, flatten, flatten_to_byt
 BATCH = 500
 """Objects in one explicit pipeline: fastest of 100, 500, 1,000 and 5,000."""
 
-_SETTINGS: dict[str, Any] = {"protocol": 2, "socket_timeout": None}
+SETTINGS: dict[str, Any] = {"protocol": 2, "socket_timeout": None}
+"""Of a connection."""
+
+
+def pool(url: str, tasks: int) -> redis.asyncio.ConnectionPool:
+    """The pool that is fastest for so many tasks at once."""
+    if tasks > 64:
+        return redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=16, timeout=None, **SETTINGS)
+    return redis.asyncio.ConnectionPool.from_url(url, max_connections=64, **SETTINGS)
 
 
 class ByHand:
@@ -27,14 +35,9 @@ class ByHand:
 
     def __init__(self, url: str, prefix: str, tasks: int) -> None:
         self.prefix = prefix
-        pool: redis.asyncio.ConnectionPool
-        if tasks > 64:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=16, timeout=None, **_SETTINGS)
-        else:
-            pool = redis.asyncio.ConnectionPool.from_url(url, max_connections=64, **_SETTINGS)
         # Any: redis-py's annotations want queued commands of a pipeline awaited, and allow replies that are str.
-        self.redis: Any = redis.asyncio.Redis(connection_pool=pool)
-        self.blocking: Any = redis.Redis.from_url(url, **_SETTINGS)
+        self.redis: Any = redis.asyncio.Redis(connection_pool=pool(url, tasks))
+        self.blocking: Any = redis.Redis.from_url(url, **SETTINGS)
         self.raw: dict[str, dict[bytes, bytes]] = {}
 
     async def close(self) -> None:
@@ -59,10 +62,6 @@ class ByHand:
 
     async def append(self, player: Player) -> None:
         """Under WATCH: the place of the new element depends on the length."""
-        await self.append_on_server(player)
-        player.achievements.append(Achievement.STREAK_10)
-
-    async def append_on_server(self, player: Player) -> None:
         key = self.key(player)
         async with self.redis.pipeline(transaction=True) as pipe:
             while True:
@@ -73,9 +72,10 @@ class ByHand:
                     new = {f"achievements.{length}": Achievement.STREAK_10.value, "achievements": length + 1}
                     pipe.hset(key, mapping=new)
                     await pipe.execute()
-                    return
+                    break
                 except WatchError:
                     continue
+        player.achievements.append(Achievement.STREAK_10)
 
     async def wins_unchecked(self, player: Player) -> None:
         """The post's "player wins" in one MULTI/EXEC that checks nothing, not even that the player exists."""
@@ -127,6 +127,9 @@ class ByHand:
         return found
 
     # -- blocking --
+
+    def save_blocking(self, player: Player) -> None:
+        self.blocking.hset(self.key(player), mapping=flatten(player))
 
     def increment_blocking(self, player: Player) -> int:
         player.score = self.blocking.hincrby(self.key(player), "score", 10)

@@ -1,7 +1,7 @@
-"""Measuring: laps of two sides in turn, and what their times come to. Knows nothing of Redis.
+"""Measuring: laps of several sides in turn, and what their times come to. Knows nothing of Redis.
 
-The machine's speed changes while a benchmark runs. So the sides take turns, each round gives one ratio of two laps
-that were neighbours in time, and the median of those ratios is the result.
+The machine's speed changes while a benchmark runs. So the sides take turns, each round gives one ratio of laps that
+were neighbours in time, and the median of those ratios is the result.
 """
 
 from __future__ import annotations
@@ -9,81 +9,87 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 R = TypeVar("R")
-
-Prepared = Callable[[], R]
-"""One lap, ready to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """Of one lap, in seconds. cpu: of this process, all its threads, user and system."""
+    """Of one lap, in seconds. cpu: of the processes that ran it, user and system; the server is not among them."""
 
     wall: float
     cpu: float
 
 
+Lap = Callable[[], tuple[Time, R]]
+"""One lap, ready to run."""
+
+Prepare = Callable[[], Lap[R]]
+"""Makes everything ready for a lap; not timed."""
+
+Round = Mapping[str, Time]
+"""One lap of each side, by its name."""
+
+
 @dataclass(frozen=True, slots=True)
-class Pair(Generic[R]):
-    """One lap of each side, and what it gave."""
+class Ratio:
+    """Time of another side / time of ours: more than 1 means that ours is faster.
 
-    ours: Time
-    hand: Time
-    results: tuple[R, R]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Of all rounds. Ratios: hand-written time / our time, so that more than 1 means that ours is faster.
-
-    low, high: quartiles of the ratio. ours, hand: operations per second, medians. rounds: how many.
+    low, high: quartiles. cpu: the same of CPU times; 0 if they were too short to be seen.
     """
 
-    ratio: float
+    median: float
     low: float
     high: float
-    cpu_ratio: float
-    ours: float
-    hand: float
-    rounds: int
+    cpu: float
 
 
-def measured(lap: Prepared[R]) -> tuple[Time, R]:
-    """Run one lap and take its time."""
+def timed(run: Callable[[], R]) -> tuple[Time, R]:
+    """Run it in this process and take its time."""
     gc.collect()  # each lap pays for its own garbage only
     wall, cpu = time.perf_counter(), time.process_time()
-    result = lap()
+    result = run()
     return Time(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
-def in_turn(ours: Callable[[], Prepared[R]], hand: Callable[[], Prepared[R]], rounds: int) -> list[Pair[R]]:
-    """Rounds of both sides, the first one of a round being the second of the next. What prepares is not timed."""
-    pairs: list[Pair[R]] = []
+def in_turn(
+    sides: Mapping[str, Prepare[R]], rounds: int, check: Callable[[Mapping[str, R]], None] = lambda results: None
+) -> list[Round]:
+    """The times of so many rounds. check: gets each round's results; raises if they must not be.
+
+    Each round starts with another side, and every second one goes backwards, so that no side always runs first or
+    always after the same other one.
+    """
+    done: list[Round] = []
+    names = list(sides)
     for number in range(rounds):
-        if number % 2:
-            hand_time, hand_result = measured(hand())
-            our_time, our_result = measured(ours())
-        else:
-            our_time, our_result = measured(ours())
-            hand_time, hand_result = measured(hand())
-        pairs.append(Pair(our_time, hand_time, (our_result, hand_result)))
-    return pairs
+        first = number // 2 % len(names)
+        order = names[first:] + names[:first]
+        times: dict[str, Time] = {}
+        results: dict[str, R] = {}
+        for name in reversed(order) if number % 2 else order:
+            times[name], results[name] = sides[name]()()
+        check(results)
+        done.append(times)
+    return done
 
 
-def summary(pairs: list[Pair[R]], operations: int) -> Summary:
-    """The medians. operations: in one lap."""
-    ratios = [pair.hand.wall / pair.ours.wall for pair in pairs]
-    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else [ratios[0]] * 3
-    return Summary(
-        ratio=statistics.median(ratios),
-        low=low,
-        high=high,
-        cpu_ratio=statistics.median(pair.hand.cpu / pair.ours.cpu for pair in pairs),
-        ours=statistics.median(operations / pair.ours.wall for pair in pairs),
-        hand=statistics.median(operations / pair.hand.wall for pair in pairs),
-        rounds=len(pairs),
-    )
+def ratio(rounds: Sequence[Round], ours: str, other: str) -> Ratio:
+    """How much faster `ours` was than `other`."""
+    ratios = [times[other].wall / times[ours].wall for times in rounds]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    cpu = [times[other].cpu / times[ours].cpu if times[ours].cpu else 0.0 for times in rounds]
+    return Ratio(statistics.median(ratios), low, high, statistics.median(cpu))
+
+
+def rate(rounds: Sequence[Round], side: str, operations: int) -> float:
+    """Operations per second, the median. operations: in one lap."""
+    return statistics.median(operations / times[side].wall for times in rounds)
+
+
+def cpu_each(rounds: Sequence[Round], side: str, operations: int) -> float:
+    """Seconds of CPU time for one operation, the median."""
+    return statistics.median(times[side].cpu / operations for times in rounds)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import rapyer_core
 from bench.players import LAST_WIN, Achievement, Player
 from rapyer_codecs import default_registry
-from rapyer_core import ref, sync
+from rapyer_core import sync
 
 
 class Ours:
@@ -48,10 +48,6 @@ class Ours:
     async def append(self, player: Player) -> None:
         await rapyer_core.append(player, Player.achievements, Achievement.STREAK_10)
 
-    async def append_on_server(self, player: Player) -> None:
-        """The instance is left alone, as by hand."""
-        await rapyer_core.append(ref(Player, player.username), Player.achievements, Achievement.STREAK_10)
-
     async def wins(self, player: Player) -> None:
         """The post's "player wins"."""
         async with rapyer_core.pipeline(player) as p:
@@ -66,6 +62,9 @@ class Ours:
         return await rapyer_core.get_many(Player, [player.username for player in players])
 
     # -- blocking --
+
+    def save_blocking(self, player: Player) -> None:
+        sync.save(player)
 
     def increment_blocking(self, player: Player) -> int:
         return sync.increment(player, Player.score, 10)

@@ -79,6 +79,11 @@ def make_player(number: int) -> Player:
     )
 
 
+def change(coins: int) -> int:
+    """A step that only who has read the value can take. Up to 10,006 steps from 500 end at different values."""
+    return coins * 5 % 10007 + 1
+
+
 # -- the mapping by hand --
 
 _ACHIEVEMENTS = {member.value.encode(): member for member in Achievement}

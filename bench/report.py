@@ -1,53 +1,37 @@
-"""What a run came to: the table for the terminal, and the same as JSON. Nothing is measured here."""
+"""The table that `make bench` prints. Nothing is measured here."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-import redis
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.measure import Summary
-from bench.rows import Row
+from bench.result import Result
 
 FLOOR = 0.5
 """No row may be slower than half of the hand-written code."""
 
+WIDTH = 110
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row and its summary."""
-
-    row: Row
-    summary: Summary
-
-
-def machine(url: str) -> dict[str, str]:
-    """What the numbers were measured on."""
-    with redis.Redis.from_url(url) as client:
-        info = client.info("server")
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    found = {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "platform": platform.platform(),
-        "cores": str(os.cpu_count()),
-        "server": f"{name} {info.get('valkey_version', info['redis_version'])}",
-        "connection": "Unix socket" if url.startswith("unix:") else "TCP",
-    }
-    return found | {package: version(package) for package in ("rapyer-core", "redis", "hiredis")}
+NOTES = (
+    "Medians of rounds in which the sides took turns; all were checked to have done the same. CPU is the ratio of CPU "
+    "times without the server's. Limit: our speed as a share of a bare socket's that sends prepared bytes; loop: of a "
+    "bare protocol's in the event loop. Errors: operations of either side that raised. Unchecked: against MULTI/EXEC "
+    "that asserts nothing. Checked, and append: against the WATCH loop that promises what ours does. Nothing by hand "
+    "has a timeout; ours has."
+)
 
 
-def table(entries: Iterable[Entry]) -> Table:
-    """The table that `make bench` prints."""
+def console() -> Console:
+    """Wide enough for the tables, wherever the output goes."""
+    return Console(width=WIDTH)
+
+
+def table(results: Iterable[Result]) -> Table:
+    """One line a row."""
     made = Table(
         title="rapyer_core against hand-written redis-py (more than 1x: ours is faster)",
         title_justify="left",
@@ -55,53 +39,54 @@ def table(entries: Iterable[Entry]) -> Table:
         padding=(0, 1, 0, 0),
     )
     made.add_column("row", no_wrap=True)
-    for heading in ("ratio", "quartiles", "CPU", "ours /s", "hand /s", "target"):
+    headings = ("ratio", "quartiles", "CPU", "ours /s", "hand /s", "limit", "loop", "errors", "target", "met")
+    for heading in headings:
         made.add_column(heading, justify="right", no_wrap=True)
     group = ""
-    for entry in entries:
-        if entry.row.group != group:
-            group = entry.row.group
+    for found in results:
+        if found.group != group:
+            group = found.group
             made.add_section()
             made.add_row(Text(group, style="bold"))
-        made.add_row(*_cells(entry))
+        made.add_row(*_cells(found))
     return made
 
 
-def _cells(entry: Entry) -> list[Text | str]:
-    row, found = entry.row, entry.summary
+def _cells(found: Result) -> list[Text | str]:
+    ratio = found.ratio
     return [
-        f" {row.name}",
-        Text(f"{found.ratio:.2f}x", style=_style(row, found)),
-        f"{found.low:.2f}–{found.high:.2f}",
-        f"{found.cpu_ratio:.2f}x",
+        f" {found.name}",
+        Text(f"{ratio.median:.2f}x", style=_style(found)),
+        f"{ratio.low:.2f}–{ratio.high:.2f}",
+        f"{ratio.cpu:.2f}x",
         f"{found.ours:,.0f}",
         f"{found.hand:,.0f}",
-        "" if row.target is None else f"{row.target:g}x",
+        share(found.limit),
+        share(found.loop),
+        Text(str(found.errors), style="bold red") if found.errors else "",
+        "" if found.target is None else f"{found.target:g}x",
+        {None: "", True: "yes", False: "no"}[found.met],
     ]
 
 
-def _style(row: Row, found: Summary) -> str:
-    if found.ratio < FLOOR:
+def share(part: float | None) -> str:
+    """In percent; nothing for None."""
+    return "" if part is None else f"{part:.0%}"
+
+
+def _style(found: Result) -> str:
+    if found.ratio.median < FLOOR:
         return "bold red"
-    if row.target is not None and found.ratio >= row.target:
+    if found.met:
         return "bold green"
-    return "green" if found.ratio >= 1 else "yellow"
+    return "green" if found.ratio.median >= 1 else "yellow"
 
 
-def show(entries: list[Entry], machine: dict[str, str], console: Console) -> None:
+def show(results: list[Result], machine: Mapping[str, str], console: Console) -> None:
     """Print the table and what it was measured on."""
-    console.print(table(entries))
+    console.print(table(results))
+    wanted = [found for found in results if found.target is not None]
+    if wanted:
+        console.print(f"{sum(bool(found.met) for found in wanted)} of {len(wanted)} targets met")
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim")
-    console.print(
-        "Medians of rounds in which the sides took turns; both were checked to have done the same. CPU is the ratio "
-        "of CPU times of this process, without the server. Unchecked: against MULTI/EXEC that asserts nothing. "
-        "Checked, and append: against the WATCH loop that promises what ours does. "
-        "Nothing by hand has a timeout; ours has.",
-        style="dim",
-    )
-
-
-def write_json(file: Path, entries: list[Entry], machine: dict[str, str]) -> None:
-    """The same for programs. Times are in operations per second, ratios as in the table."""
-    rows = [{"group": e.row.group, "name": e.row.name, "target": e.row.target, **asdict(e.summary)} for e in entries]
-    file.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    console.print(NOTES, style="dim")

@@ -1,29 +1,27 @@
-"""`make bench`: rapyer_core against hand-written redis-py, in one process, on one server.
+"""`make bench`: rapyer_core against hand-written redis-py, on one server.
 
 The server is a private embedded one, or the one of RAPYER_URL; all keys start `rapyer-bench:` and are removed.
 
-    python bench/run.py                       every row
-    python bench/run.py increment "64 tasks"  the rows whose title contains one of these
-    python bench/run.py --list                the titles
+    python -m bench.run                              every row
+    python -m bench.run --rows increment "64 tasks"  the rows whose title contains one of these
+    python -m bench.run --list                       the titles
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from contextlib import ExitStack
+import json
 from pathlib import Path
-
-# `python bench/run.py` puts bench/ itself on the path, and not the repository.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
 
-from bench.report import Entry, machine, show, write_json
+from bench.contest import Contest, held
+from bench.machine import machine, server
+from bench.measure import rate, ratio
+from bench.report import console, show
+from bench.result import Result
 from bench.rows import Row, chosen
 from bench.stage import Stage
-from rapyer_core.embedded import EmbeddedServer
 
 ROUNDS = 15
 QUICK_ROUNDS = 2
@@ -36,33 +34,53 @@ def main(arguments: list[str] | None = None) -> int:
     rows = chosen(options.rows)
     if options.quick:
         rows = [row.smaller(QUICK_OPERATIONS) for row in rows]
-    console = Console()
+    out = console()
     if not rows:
-        console.print("no row has such a title; --list shows them")
+        out.print("no row has such a title; --list shows them")
         return 1
     if options.list:
         for row in rows:
-            console.print(row.title, highlight=False)
+            out.print(row.title, highlight=False)
         return 0
-    with ExitStack() as stack:
-        url = os.environ.get("RAPYER_URL") or stack.enter_context(EmbeddedServer()).url
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    with server() as url:
         found = machine(url)
-        rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
-        entries = [_measured(url, row, rounds, console) for row in rows]
-    show(entries, found, console)
+        results = [_measured(url, row, rounds, out) for row in rows]
+    show(results, found, out)
     if options.json is not None:
-        write_json(options.json, entries, found)
+        written = {"machine": found, "rows": [result.as_json() for result in results]}
+        options.json.write_text(json.dumps(written, indent=2) + "\n")
     return 0
 
 
-def _measured(url: str, row: Row, rounds: int, console: Console) -> Entry:
-    with console.status(row.title), Stage(url, row) as stage:
-        return Entry(row, stage.measure(rounds))
+def _measured(url: str, row: Row | Contest, rounds: int, out: Console) -> Result:
+    with out.status(row.title):
+        if isinstance(row, Contest):
+            return _held(url, row, rounds)
+        with Stage(url, row) as stage:
+            return stage.measure(rounds)
+
+
+def _held(url: str, contest: Contest, rounds: int) -> Result:
+    standing = held(url, contest, rounds)
+    hand = contest.sides[1]
+    return Result(
+        group=contest.group,
+        name=contest.name,
+        target=contest.target,
+        ratio=ratio(standing.rounds, "ours", hand),
+        ours=rate(standing.rounds, "ours", 1),
+        hand=rate(standing.rounds, hand, 1),
+        limit=None,
+        loop=None,
+        errors=sum(map(len, standing.errors.values())),
+        rounds=rounds,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench/run.py", description="rapyer_core against hand-written redis-py")
-    parser.add_argument("rows", nargs="*", help="texts in the titles of the rows to run; all by default")
+    parser = argparse.ArgumentParser(prog="bench.run", description="rapyer_core against hand-written redis-py")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="TEXT", help="those with a TEXT in their title")
     parser.add_argument("--list", action="store_true", help="the titles of the rows")
     parser.add_argument("--rounds", type=int, help=f"laps of each side; {ROUNDS} by default")
     parser.add_argument("--quick", action="store_true", help="few operations: shows that it works, not how fast")

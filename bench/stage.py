@@ -1,25 +1,27 @@
-"""The stage: both sides on one server, the players of each lap, and whether both did the same."""
+"""The stage of a row: its sides on one server, the players of each lap, and whether all did the same."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
 from bench.by_hand import ByHand
-from bench.measure import Pair, Prepared, Summary, in_turn, measured, summary
+from bench.laps import Failed, Results
+from bench.limit import Limit, LoopLimit
+from bench.measure import Lap, Prepare, Round, in_turn, rate, ratio, timed
 from bench.ours import Ours
 from bench.players import Player, comparable, make_player
-from bench.rows import Results, Row
+from bench.result import Result, SidesDiffer
+from bench.rows import Row
 
 PREFIX = "rapyer-bench:"
 """Of every key. A server that is not ours to empty keeps what else it has."""
 
-
-class SidesDiffer(Exception):
-    """The two sides of a row did not do the same, so that its ratio would mean nothing."""
+Side = Ours | ByHand | Limit
 
 
 class Stage:
@@ -30,18 +32,27 @@ class Stage:
         self._runner = asyncio.Runner()
         self._ours = Ours(url, PREFIX)
         self._hand = ByHand(url, f"{PREFIX}hand:", row.tasks)
-        self._players: dict[Ours | ByHand, list[Player]] = {}
+        self._limits: dict[str, Limit] = {}
+        if row.limit is not None:
+            self._limits["limit"] = Limit(url, f"{PREFIX}limit:")
+            if row.asynchronous:
+                self._limits["loop"] = LoopLimit(url, f"{PREFIX}loop:")
+        self._players: dict[Side, list[Player]] = {}
+        self._errors = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        stack = self._stack
+        stack, run = self._stack, self._runner.run
         stack.callback(self._runner.close)
-        stack.callback(lambda: self._runner.run(self._hand.close()))
-        self._runner.run(self._ours.open())
-        stack.callback(lambda: self._runner.run(self._ours.close()))
+        stack.callback(lambda: run(self._hand.close()))
+        run(self._ours.open())
+        stack.callback(lambda: run(self._ours.close()))
         self._ours.open_blocking()
         stack.callback(self._ours.close_blocking)
-        stack.callback(lambda: self._runner.run(self._forget()))
+        for limit in self._limits.values():
+            run(limit.open())
+            stack.callback(partial(self._close, limit))
+        stack.callback(lambda: run(self._forget()))
         return self
 
     def __exit__(
@@ -49,37 +60,64 @@ class Stage:
     ) -> None:
         self._stack.close()
 
-    def measure(self, rounds: int) -> Summary:
+    def _close(self, limit: Limit) -> None:
+        self._runner.run(limit.close())
+
+    def measure(self, rounds: int) -> Result:
         """A lap of each side to warm up, then the rounds. Raises SidesDiffer."""
-        measured(self.lap_of_ours())
-        measured(self.lap_by_hand())
-        pairs = in_turn(self.lap_of_ours, self.lap_by_hand, rounds)
-        self._compare(pairs[-1])
-        return summary(pairs, self._row.operations)
+        in_turn(self._sides, 1)
+        self._errors = 0
+        done = in_turn(self._sides, rounds, self._check)
+        operations = self._row.operations
+        return Result(
+            group=self._row.group,
+            name=self._row.name,
+            target=self._row.target,
+            ratio=ratio(done, "ours", "hand"),
+            ours=rate(done, "ours", operations),
+            hand=rate(done, "hand", operations),
+            limit=self._share(done, "limit"),
+            loop=self._share(done, "loop"),
+            errors=self._errors,
+            rounds=rounds,
+        )
 
-    def lap_of_ours(self) -> Prepared[Results]:
-        """A lap of our side, everything before it done."""
-        return self._prepared(self._ours, lambda players: self._row.ours(self._ours, players))
+    def _share(self, done: Sequence[Round], limit: str) -> float | None:
+        return ratio(done, "ours", limit).median if limit in self._limits else None
 
-    def lap_by_hand(self) -> Prepared[Results]:
-        """A lap of the other side, everything before it done."""
-        return self._prepared(self._hand, lambda players: self._row.hand(self._hand, players))
+    # -- laps --
 
-    def _prepared(self, side: Ours | ByHand, lap: Callable[[list[Player]], Any]) -> Prepared[Results]:
-        """Every lap starts from the same players."""
+    @property
+    def _sides(self) -> Mapping[str, Prepare[Results]]:
+        row = self._row
+        sides: dict[str, Prepare[Results]] = {
+            "ours": lambda: self._lap(self._ours, lambda players: lambda: row.ours(self._ours, players)),
+            "hand": lambda: self._lap(self._hand, lambda players: lambda: row.hand(self._hand, players)),
+        }
+        for name, limit in self._limits.items():
+            sides[name] = partial(self._lap, limit, partial(self._bare, limit))
+        return sides
+
+    def _bare(self, limit: Limit, players: Sequence[Player]) -> Callable[[], Any]:
+        assert self._row.limit is not None
+        writes = limit.writes(self._row.limit, players, self._row.together)
+        return lambda: limit.send(writes)
+
+    def _lap(self, side: Side, start: Callable[[list[Player]], Callable[[], Any]]) -> Lap[Results]:
+        """Every lap starts from the same players. start: its result begins the lap, and may be a coroutine."""
         row = self._row
         players = [make_player(number) for number in range(row.objects)]
         self._players[side] = players
-        self._runner.run(self._start(side, players))
-        in_turn_players = [players[number % row.objects] for number in range(row.operations)]
+        self._runner.run(self._set_up(side, players))
+        begin = start([players[number % row.objects] for number in range(row.operations)])
 
         def run() -> Results:
-            results = lap(in_turn_players)
+            results = begin()
             return self._runner.run(results) if asyncio.iscoroutine(results) else cast(Results, results)
 
-        return run
+        return lambda: timed(run)
 
-    async def _start(self, side: Ours | ByHand, players: Sequence[Player]) -> None:
+    async def _set_up(self, side: Side, players: Sequence[Player]) -> None:
         await self._hand.redis.unlink(*(side.key(player) for player in players))
         if self._row.stored:
             await side.set_up(players)
@@ -88,18 +126,22 @@ class Stage:
         for side, players in self._players.items():
             await self._hand.redis.unlink(*(side.key(player) for player in players))
 
-    # -- the same on both sides --
+    # -- the same on all sides --
 
-    def _compare(self, pair: Pair[Results]) -> None:
-        ours, hand = pair.results
+    def _check(self, results: Mapping[str, Results]) -> None:
+        ours, hand = results["ours"], results["hand"]
+        failed = [result for result in (*ours, *hand) if isinstance(result, Failed)]
+        self._errors += len(failed)
+        if failed:
+            return  # the row shows how many; what they left behind differs
         self._same("results", [_plain(result) for result in ours], [_plain(result) for result in hand])
         self._same("local objects", self._players[self._ours], self._players[self._hand])
-        self._same("stored fields", *self._runner.run(self._stored()))
+        stored = self._runner.run(self._stored(self._ours))
+        others: list[Side] = [self._hand, *self._limits.values()]
+        for side in others:
+            self._same("stored fields", stored, self._runner.run(self._stored(side)))
 
-    async def _stored(self) -> tuple[list[object], list[object]]:
-        return await self._stored_by(self._ours), await self._stored_by(self._hand)
-
-    async def _stored_by(self, side: Ours | ByHand) -> list[object]:
+    async def _stored(self, side: Side) -> list[object]:
         pipe = self._hand.redis.pipeline(transaction=False)
         for player in self._players[side]:
             pipe.hgetall(side.key(player))

@@ -1,4 +1,4 @@
-"""`bench/run.py` works, and its two sides do the same. How fast they are is not tested."""
+"""`make bench` works, and its two sides do the same. How fast they are is not tested."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ import redis
 
 from bench import stage
 from bench.by_hand import ByHand
+from bench.laps import blocking, by_tasks
 from bench.ours import Ours
 from bench.players import FIELDS, Player, flatten, flatten_to_bytes, make_player, unflatten
-from bench.rows import ROWS, Row, blocking, by_tasks, chosen
+from bench.result import SidesDiffer
+from bench.rows import ROWS, Row, chosen
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "bench/run.py", *arguments],
+        [sys.executable, "-m", "bench.run", *arguments],
         cwd=ROOT,
-        env={**os.environ, "RAPYER_URL": url, "COLUMNS": "100"},
+        env={**os.environ, "RAPYER_URL": url, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "codecs")])},
         capture_output=True,
         text=True,
         timeout=60,
@@ -34,23 +36,40 @@ def run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_two_rows_are_measured_and_shown(url: str, redis_client: redis.Redis, tmp_path: Path) -> None:
     """In the table and as JSON; nothing stays on the server."""
     file = tmp_path / "bench.json"
-    done = run(url, "--quick", "1 task: increment", "64 tasks: player wins, checked", "--json", str(file))
+    done = run(url, "--quick", "--rows", "1 task: increment", "64 tasks: player wins, checked", "--json", str(file))
     assert done.returncode == 0, done.stderr
     assert " increment " in done.stdout
     assert " player wins, checked " in done.stdout
     assert "ratio" in done.stdout
     found = json.loads(file.read_text())
     assert [row["name"] for row in found["rows"]] == ["increment", "player wins, checked"]
-    assert all(row["ratio"] > 0 and row["cpu_ratio"] > 0 and row["rounds"] == 2 for row in found["rows"])
+    assert all(row["ratio"]["median"] > 0 and row["ratio"]["cpu"] > 0 and row["rounds"] == 2 for row in found["rows"])
+    assert all(row["limit"] > 0 and row["loop"] > 0 and row["errors"] == 0 for row in found["rows"])
     assert found["machine"]["hiredis"]
     assert redis_client.dbsize() == 0
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.title)
-def test_both_sides_of_a_row_do_the_same(url: str, row: Row) -> None:
-    """Compared: what the operations returned, the local objects and what is stored."""
+@pytest.mark.parametrize("row", [row for row in ROWS if isinstance(row, Row)], ids=lambda row: row.title)
+def test_all_sides_of_a_row_do_the_same(url: str, row: Row) -> None:
+    """Compared: what the operations returned, the local objects and what is stored, the limits' too."""
     with stage.Stage(url, row.smaller(4)) as opened:
-        assert opened.measure(1).rounds == 1
+        found = opened.measure(1)
+    assert found.errors == 0
+    assert (found.limit is None) == (row.group == "CPU only")
+    assert (found.loop is None) == (row.group in ("CPU only", "blocking"))
+
+
+async def _raises_sometimes(side: ByHand, player: Player) -> int:
+    if player.username == "player-1":
+        raise LookupError(player.username)
+    return await side.increment(player)
+
+
+def test_operations_that_raise_are_counted_and_miss_the_target(url: str) -> None:
+    row = Row("1 task", "fails", by_tasks(1, Ours.increment), by_tasks(1, _raises_sometimes), 2, 4, target=0.001)
+    with stage.Stage(url, row) as opened:
+        found = opened.measure(3)
+    assert (found.errors, found.met) == (2 * 3, False)
 
 
 async def _forgets_to_increment(_: ByHand, player: Player) -> int:
@@ -61,13 +80,13 @@ async def _forgets_to_increment(_: ByHand, player: Player) -> int:
 def test_sides_that_store_something_else_are_an_error(url: str) -> None:
     """Here the other side changes its local object only."""
     row = Row("1 task", "cheat", by_tasks(1, Ours.increment), by_tasks(1, _forgets_to_increment), 2, 4)
-    with stage.Stage(url, row) as opened, pytest.raises(stage.SidesDiffer, match="stored fields"):
+    with stage.Stage(url, row) as opened, pytest.raises(SidesDiffer, match="stored fields"):
         opened.measure(1)
 
 
 def test_sides_that_return_something_else_are_an_error(url: str) -> None:
     row = Row("CPU only", "cheat", blocking(Ours.load), blocking(ByHand.flatten), 2, 4)
-    with stage.Stage(url, row) as opened, pytest.raises(stage.SidesDiffer, match="results"):
+    with stage.Stage(url, row) as opened, pytest.raises(SidesDiffer, match="results"):
         opened.measure(1)
 
 
@@ -78,8 +97,8 @@ def test_the_hand_written_player_has_23_fields_and_comes_back() -> None:
 
 
 def test_rows_are_chosen_by_texts_in_their_titles(url: str) -> None:
-    assert {row.tasks for row in chosen(["64 TASKS"])} == {64}
+    assert {row.group for row in chosen(["64 TASKS"])} == {"64 tasks"}
     assert chosen([]) == list(ROWS)
-    done = run(url, "no such row")
+    done = run(url, "--rows", "no such row")
     assert done.returncode == 1
     assert "no row has such a title" in done.stdout
