@@ -35,7 +35,7 @@ from rapyer_core.errors import (
 )
 from rapyer_core.expressions import asc, contains, desc, in_, is_none, not_, some
 from rapyer_core.markers import Index, Key
-from rapyer_core.models import evolve, paths, pk_of, redis_model, ref
+from rapyer_core.models import evolve, extra_fields, paths, pk_of, redis_model, ref
 from rapyer_core.operations.search import Explanation, Report
 from rapyer_core.repository import (
     add,
@@ -131,6 +131,7 @@ __all__ = [
     "exists",
     "explain",
     "extend",
+    "extra_fields",
     "find",
     "find_one",
     "get",

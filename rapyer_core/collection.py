@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from rapyer_codecs import ConstraintError, LimitExceeded, Mapper, PathError, RapyerError, Slot
+from rapyer_codecs import (
+    ConstraintError,
+    LimitExceeded,
+    Mapper,
+    PathError,
+    RapyerError,
+    Registry,
+    Slot,
+    default_registry,
+)
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk
-from rapyer_core.models import IndexField, Model, Ref, model_of, own_model, pk_of, ref_parts
+from rapyer_core.models import Model, Ref, model_of, own_model, pk_of, ref_parts
+from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.states import State, attach, state_of
 
@@ -27,21 +37,33 @@ Fields = dict[bytes, bytes]
 """Stored fields of one object: name -> value, without the ``~`` field."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Context:
-    """What every operation of a session knows. prefix: of every key. exactly_once: the default of its writes."""
+    """What every operation of a session knows. prefix: of every key. exactly_once: the default of its writes.
+
+    registry: the session's own codecs; None: those that all share.
+    """
 
     prefix: str = ""
     retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
-    _collections: dict[Model[Any], Collection[Any]] = field(default_factory=dict, repr=False, compare=False)
+    registry: Registry | None = None
+    _collections: dict[Model[Any], Collection[Any]] = field(default_factory=dict, repr=False)
 
     def collection(self, model: Model[T]) -> Collection[T]:
-        """The model's objects in this session."""
+        """The model's objects in this session. A codec registered since the last time counts from now on."""
         found = self._collections.get(model)
-        if found is None:
-            found = self._collections[model] = Collection(model, self.prefix)
+        if found is None or not found.plan.is_current:
+            found = Collection(model if self.registry is None else model.under(self.registry), self.prefix)
+            self._collections[model] = found
         return found
+
+    def own_registry(self) -> Registry:
+        """The session's own codecs, on top of those that all share."""
+        if self.registry is None:
+            self.registry = default_registry.child()
+            self._collections.clear()
+        return self.registry
 
     def target(self, obj: Any) -> Target:
         """The stored object that an instance, or a ``ref``, stands for."""
@@ -88,23 +110,29 @@ class Named:
 
 
 class Collection(Generic[T]):
-    """The objects of one model under one prefix."""
+    """The objects of one model under one prefix, in the stored form that the class had when this was made.
+
+    An operation or block holds one from its start to its end, so that a codec registered meanwhile changes all of it
+    or nothing.
+    """
 
     def __init__(self, model: Model[T], prefix: str) -> None:
         self.model = model
+        self.plan: Plan[T] = model.plan
+        self.mapper: Mapper[T] = self.plan.mapper
         self.prefix = prefix
         self.head = f"{prefix}{model.name}:".encode()
         self.version = str(model.version).encode()
 
     @property
-    def mapper(self) -> Mapper[T]:
-        """The engine's compiled plan of the class."""
-        return self.model.mapper
+    def key_slot(self) -> Slot | None:
+        """The Key field, if the class has one."""
+        return self.plan.key_slot
 
     @cached_property
     def indexes(self) -> tuple[IndexField, ...]:
         """The model's Index fields."""
-        return self.model.indexes
+        return self.plan.indexes
 
     @cached_property
     def expiry_key(self) -> bytes:
@@ -152,7 +180,7 @@ class Collection(Generic[T]):
 
     def pk_text(self, pk: Any) -> str:
         """The text of a primary key given as the Key field's value, or as a generated id."""
-        slot = self.model.key_slot
+        slot = self.key_slot
         if slot is not None:
             try:
                 text = slot.encode(pk).decode()
@@ -173,7 +201,7 @@ class Collection(Generic[T]):
         return text
 
     def _bad_pk(self, kind: type[RapyerError], reason: str) -> RapyerError:
-        slot = self.model.key_slot
+        slot = self.key_slot
         return kind(reason, model=self.model.name, path=slot.text if slot else "pk", target="str")
 
     def target(self, pk: Any, obj: Any = None) -> Target:
@@ -200,7 +228,7 @@ class Collection(Generic[T]):
         except RapyerError:
             with self.named(pk):
                 raise
-        slot = self.model.key_slot
+        slot = self.key_slot
         if slot is not None and fields.get(slot.name) != pk.encode() and self.pk_text(slot.get(obj)) != pk:
             raise self._bad_key(fields, pk, slot)
         attach(obj, State(pk, fields))
@@ -208,7 +236,7 @@ class Collection(Generic[T]):
 
     def check_key(self, fields: Mapping[bytes, bytes], pk: str) -> None:
         """DecodeError if stored fields name another object than their key does."""
-        slot = self.model.key_slot
+        slot = self.key_slot
         if slot is None or fields.get(slot.name) == pk.encode():
             return
         with self.named(pk):

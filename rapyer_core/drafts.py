@@ -151,7 +151,7 @@ def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], .
 
 
 def _refuse_key(recorder: Recorder, slot: Slot) -> None:
-    key = recorder.target.collection.model.key_slot
+    key = recorder.target.collection.key_slot
     if key is not None and key.name == slot.name:
         reason = "the key field of a stored object cannot change"
         raise ConstraintError(**recorder.target.data, path=slot.text, reason=reason)

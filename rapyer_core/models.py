@@ -6,22 +6,21 @@ is the operations'.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
 import attrs
 
-from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType, default_registry
+from rapyer_codecs import Mapper, Registry, Slot, default_registry
 from rapyer_core.expressions import MODEL, Path
 from rapyer_core.keys import new_id
-from rapyer_core.markers import IndexMarker, KeyMarker
-from rapyer_core.places import value_shape
+from rapyer_core.plans import Plan
 from rapyer_core.states import ATTRIBUTE, State, attach, state_of
 
 T = TypeVar("T")
@@ -57,32 +56,6 @@ def _metaclass(base: Any) -> Any:
     return types.new_class(f"Model{base.__name__}", (ModelMeta, base))
 
 
-@dataclass(frozen=True, slots=True)
-class IndexField:
-    """One indexed field: where it is, and the name its sorted index has."""
-
-    slot: Slot
-
-    @property
-    def name(self) -> str:
-        """The field's stored name."""
-        return self.slot.name.decode()
-
-    def score(self, fields: dict[bytes, bytes]) -> float | None:
-        """The score of an object with these stored fields. None: it is not in the index (None, nan, not there)."""
-        if not self.slot.present(fields):
-            fields = self.slot.default_fields() or {}
-            if not fields:
-                return None
-        value = self.slot.load(fields)
-        if value is None or value != value:
-            return None
-        try:
-            return float(value)
-        except OverflowError:
-            return float("inf") if value > 0 else float("-inf")
-
-
 class Model(Generic[T]):
     """One class as a model: its name, ttl (seconds) and version, and what its fields are."""
 
@@ -94,6 +67,7 @@ class Model(Generic[T]):
         self.ttl = ttl
         self.version = version
         self.registry = registry
+        self._plan: Plan[T] | None = None
         self.names = frozenset(_field_names(cls))
         self.frozen = _is_frozen(cls)
 
@@ -101,50 +75,28 @@ class Model(Generic[T]):
         return f"<Model {self.name} of {self.cls.__qualname__}>"
 
     @property
+    def plan(self) -> Plan[T]:
+        """The stored form of the class, with all codecs registered until now."""
+        plan = self._plan
+        if plan is None or not plan.is_current:
+            plan = self._plan = Plan(self.cls, self.name, self.registry)
+        return plan
+
+    @property
     def mapper(self) -> Mapper[T]:
         """The engine's compiled plan of the class."""
-        return self.registry.mapper(self.cls)
+        return self.plan.mapper
 
-    @functools.cached_property
+    @property
     def key_slot(self) -> Slot | None:
         """The Key field, if the class has one."""
-        marked = [slot for slot in self._top_slots() if _marked(slot, KeyMarker)]
-        if len(marked) > 1:
-            names = ", ".join(slot.text for slot in marked)
-            raise TypeError(f"{self.cls.__qualname__} has more than one Key field ({names}); mark one of them")
-        for slot in marked:
-            if slot.shape.kind != "leaf":
-                raise UnsupportedType(
-                    model=self.name, path=slot.text, target=str(slot.shape.type), reason="a Key holds one plain value"
-                )
-        return marked[0] if marked else None
+        return self.plan.key_slot
 
-    @functools.cached_property
-    def indexes(self) -> tuple[IndexField, ...]:
-        """The Index fields, nested ones included."""
-        found = tuple(IndexField(slot) for slot in self.mapper.static_slots() if _marked(slot, IndexMarker))
-        for index in found:
-            shape = value_shape(index.slot)
-            if shape.type not in (int, float):
-                raise UnsupportedType(
-                    model=self.name,
-                    path=index.slot.text,
-                    target=str(index.slot.shape.type),
-                    reason="an Index holds an int or a float",
-                )
-        return found
-
-    def index(self, steps: tuple[Any, ...]) -> IndexField | None:
-        """The index of the field at the steps, if it has one."""
-        return next((index for index in self.indexes if index.slot.steps == steps), None)
-
-    def _top_slots(self) -> Iterator[Slot]:
-        for field in self.mapper.fields:
-            yield self.mapper.slot((field.name,))
-
-
-def _marked(slot: Slot, marker: type) -> bool:
-    return any(isinstance(extra, marker) for extra in slot.metadata)
+    def under(self, registry: Registry) -> Model[T]:
+        """The same model with the codecs of another registry."""
+        made = copy.copy(self)
+        made.registry, made._plan = registry, None
+        return made
 
 
 def _field_names(cls: type[Any]) -> list[str]:
@@ -374,6 +326,20 @@ def ref(cls: type[T], pk: Any) -> T:
 def ref_parts(stand_in: Ref) -> tuple[Model[Any], Any]:
     """The model and primary key of a stand-in."""
     return _ref_model(stand_in), _ref_pk(stand_in)
+
+
+def extra_fields(obj: object) -> dict[str, bytes]:
+    """The stored fields that a loaded object has and its class does not know: stored name -> stored text, as it is.
+
+    They were written by another program or by an older or newer class. Every save leaves them as they are. Names are
+    those of the stored form, ``old_score`` or ``stats.losses``; bytes of a name that are no UTF-8 become surrogates.
+    Empty for an object that was never loaded or saved. Nothing is read from the server.
+    """
+    model = model_of(type(obj))
+    stored = state_of(obj).stored
+    if not stored:
+        return {}
+    return {name.decode("utf-8", "surrogateescape"): text for name, text in model.mapper.extras(stored).items()}
 
 
 def evolve(obj: T, **changes: Any) -> T:

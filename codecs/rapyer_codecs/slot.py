@@ -32,14 +32,16 @@ class Slot:
     its Annotated. `parent`: the place that holds it, None for the object itself. `former`: full names
     under which older data may be. `sure`: it exists whenever the object does: no Optional, index or key on
     the way to it. `renamed`: it, or what it lies in, has a former name. `is_field`: it is one stored field,
-    whatever its value. `stands_alone`: that, and it means something without what is beside it: a field of the
-    object, or an entry of a dict.
+    whatever its value. `is_counter`: its text is an int in decimal, so that a server can count it.
+    `stands_alone`: it is one field, and means something without what is beside it: a field of the object,
+    or an entry of a dict.
     """
 
     __slots__ = (
         "_children",
         "child_of",
         "former",
+        "is_counter",
         "is_field",
         "metadata",
         "model",
@@ -67,6 +69,7 @@ class Slot:
         self.is_field: bool = shape.kind == "leaf" or (
             isinstance(shape, UnionShape) and all(member.kind == "leaf" for member in shape.members)
         )
+        self.is_counter: bool = shape.type is int and getattr(shape, "natural", None) == "int"
         self.stands_alone: bool = (
             self.is_field
             and not self.renamed

@@ -32,7 +32,7 @@ from rapyer_core.errors import (
     ServerRefused,
     WrongKeyType,
 )
-from rapyer_core.models import IndexField
+from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     Batch,
     Command,

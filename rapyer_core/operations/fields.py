@@ -153,7 +153,7 @@ def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> O
     if number is int:
         if not isinstance(by, int):
             raise _not_addable(place, by)
-        if slot.shape.kind == "leaf" and place.may_be_blind and -_INT64 < by < _INT64:
+        if slot.is_counter and place.may_be_blind and -_INT64 < by < _INT64:
             value = yield from _hincrby(place, int(by))
             if value is not None:
                 return value

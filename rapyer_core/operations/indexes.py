@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of
-from rapyer_core.models import IndexField, Model, model_of
+from rapyer_core.models import Model, model_of
 from rapyer_core.operations.candidates import Cursor, next_keys, replies_of, seen_at, targets_of
 from rapyer_core.operations.commit import Change, Seen, Unit, commit, reindexed, whole
 from rapyer_core.operations.query import Query, as_score, check_count, check_owner
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.plans import IndexField
 from rapyer_core.requests import EXEC, MULTI, Batch, Command, Lost, Operation, ServerError, exec_replies
 
 T = TypeVar("T")
@@ -36,13 +37,14 @@ def indexed(ctx: Context, model: Model[Any], path: Any) -> tuple[Collection[Any]
         path = Path(model, model.mapper.parse(path))
     found = as_path(path, "an Index field's path")
     check_owner(model, found)
-    index = model.index(parts_of(found)[1])
+    collection = ctx.collection(model)
+    index = collection.plan.index(parts_of(found)[1])
     if index is None:
         raise PathError(
             f"{found!r} has no index: declare it as Index[int] or Index[float], or use find(order_by=...)",
             model=model.name,
         )
-    return ctx.collection(model), index
+    return collection, index
 
 
 def top(ctx: Context, cls: type[T], path: Any, n: int) -> Operation[list[T]]:

@@ -50,7 +50,7 @@ class Place:
             raise PathError(
                 **target.data, path=slot.text, reason=f"this operation is for a {wanted}, not for a {kind_of(slot)}"
             )
-        key_slot = target.collection.model.key_slot
+        key_slot = target.collection.key_slot
         if key_slot is not None and key_slot.name == slot.name:
             raise ConstraintError(
                 **target.data, path=slot.text, reason="the key field of a stored object cannot change"

@@ -21,7 +21,8 @@ from rapyer_core.expressions import (
     parts_of,
     value_at,
 )
-from rapyer_core.models import IndexField, Model, model_of
+from rapyer_core.models import Model, model_of
+from rapyer_core.plans import IndexField
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class Query(Generic[T]):
         """The index that has the hits in the order asked for, if that is one of a single Index field."""
         if len(self.orders) != 1:
             return None
-        return self.collection.model.index(parts_of(self.orders[0].path)[1])
+        return self.collection.plan.index(parts_of(self.orders[0].path)[1])
 
 
 def _has_order(value: Any) -> bool:

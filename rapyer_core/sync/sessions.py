@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from rapyer_core.addresses import resolved
@@ -22,6 +22,7 @@ from rapyer_core.sync.waiting import Places, Repeating, Turns, Worker, current_w
 from rapyer_core.transports.blocking import Link, Pool
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 RESERVED = 5.0
@@ -148,6 +149,21 @@ class Session:
         finally:
             operation.close()
             driver.end()
+
+    @overload
+    def register_codec(
+        self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> None: ...
+    @overload
+    def register_codec(
+        self, *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> Callable[[type[T]], type[T]]: ...
+    def register_codec(self, cls: Any = None, *, encode: Any, decode: Any) -> Any:
+        """``register_codec`` for this session alone: how it stores a type, in place of what all sessions do.
+
+        Counts from the next operation or block on, for every model; what is stored already is not changed.
+        """
+        return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     def close(self) -> None:
         """Close the connections of this process. What is asked afterwards is SessionClosed."""
