@@ -15,7 +15,7 @@ from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError, NotFound
 from rapyer_core.models import Ref, model_of
 from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, whole
-from rapyer_core.operations.locks import fence_for, release_command
+from rapyer_core.operations.locks import Hold, fence_for, release_commands
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
 from rapyer_core.recorders import LATER, Recorder
@@ -157,7 +157,7 @@ class Block:
             retry=self.retry,
             exactly_once=self.exactly_once,
             fences=held,
-            extra=[release_command(fence) for fence in held],
+            extra=[command for fence in held for command in release_commands(fence)],
             lead=lead,
         )
         self._show(units)
@@ -180,19 +180,29 @@ class Block:
 
 @dataclass(slots=True)
 class Scope:
-    """The nested lock blocks of one task: one commit, when the outermost ends. fences: held locks by lock key."""
+    """The nested lock blocks of one task: one commit, when the outermost ends. holds: held locks by lock key."""
 
     block: Block
-    fences: dict[bytes, Fence] = field(default_factory=dict)
+    holds: dict[bytes, Hold] = field(default_factory=dict)
+
+    @property
+    def fences(self) -> list[Fence]:
+        """What the commit must prove."""
+        return [hold.fence for hold in self.holds.values()]
+
+    @property
+    def lost(self) -> Hold | None:
+        """A lock that is not certainly held any more."""
+        return next((hold for hold in self.holds.values() if hold.left <= 0), None)
 
     def wanted(self, targets: Sequence[Target], name: str) -> list[Fence]:
         """The locks still to take, in the order that all tasks take them in."""
         fences = [fence_for(target, name) for target in targets]
-        return sorted((fence for fence in fences if fence.key not in self.fences), key=lambda fence: fence.key)
+        return sorted((fence for fence in fences if fence.key not in self.holds), key=lambda fence: fence.key)
 
     def patience(self, fence: Fence, timeout: float) -> float:
         """Seconds to wait for it: less, at random, when a later lock is held, so that one of two gives way."""
-        if any(key > fence.key for key in self.fences):
+        if any(key > fence.key for key in self.holds):
             return random.uniform(0, timeout)
         return timeout
 

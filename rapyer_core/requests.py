@@ -7,6 +7,8 @@ blocking code) carries them out:
   that list, never raised. A connection that was lost, or did not answer in time, is *thrown* into the
   generator as :class:`Lost`.
 * ``Pause``  -> ``None`` after that many seconds. The driver gives back a held connection first.
+* ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
+  seconds. The driver gives back a held connection first; it hears the channel until the operation ends.
 * ``Turn``   -> whether it had to wait, once this operation is the only one of its process and session that writes these
   keys. It ends with the operation, or with its next Turn. A shared one only waits for operations and transactions
   that were tried in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held
@@ -44,6 +46,17 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Listen(NamedTuple):
+    """Wait until something is published on the channel, since the last Listen. seconds: how long at most.
+
+    The first time there was nobody to hear it. So the beginning of the subscription ends the wait too, and whoever
+    waits looks again.
+    """
+
+    channel: bytes
+    seconds: float
+
+
 class Turn(NamedTuple):
     """Wait until no other operation of this session writes these keys. timeout: seconds.
 
@@ -57,7 +70,7 @@ class Turn(NamedTuple):
     alone: bool = False
 
 
-Request = Batch | Pause | Turn
+Request = Batch | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

@@ -1,4 +1,4 @@
-"""How long, and how often, a commit that met other writers is tried again. Pure arithmetic."""
+"""How long, and how often, a commit that met other writers is tried again; and the clock of all deadlines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+
+def clock() -> float:
+    """Seconds, never set back or forth. Goes on while the computer sleeps, as leases and tokens on the server do."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)

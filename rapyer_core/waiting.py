@@ -33,9 +33,16 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+_shielded: set[asyncio.Future[Any]] = set()
+"""Work that must not be lost: the event loop itself holds it weakly."""
+
+
 async def shielded(work: Callable[[], Awaitable[V]]) -> V:
     """Do the work; it goes on when the caller is cancelled. Its result."""
-    return await asyncio.shield(work())
+    task = asyncio.ensure_future(work())
+    _shielded.add(task)
+    task.add_done_callback(_shielded.discard)
+    return await asyncio.shield(task)
 
 
 class Places(Generic[V]):
@@ -111,17 +118,71 @@ class Turns:
 
 
 class Repeating:
-    """A function called again and again beside the caller, until stopped. seconds: before each call."""
+    """A function called again and again beside the caller, until it says no or is stopped. seconds: before a call."""
 
-    def __init__(self, seconds: Callable[[], float], function: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], Awaitable[bool]]) -> None:
         self._seconds, self._function = seconds, function
-        self._task = asyncio.create_task(self._run())
+        self._task: asyncio.Task[None] | None = None
+        self._wait()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds())
-            await self._function()
+    def _wait(self) -> None:
+        # A timer, not a task that sleeps: most are stopped before the first call.
+        self._timer = asyncio.get_running_loop().call_later(self._seconds(), self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._call())
+
+    async def _call(self) -> None:
+        if await self._function():
+            self._wait()
 
     def stop(self) -> None:
         """No further calls; one that is under way is cancelled."""
-        self._task.cancel()
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Alarm:
+    """A function called once seconds() has come down to 0, unless it is stopped before."""
+
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+        self._seconds, self._function = seconds, function
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds(), self._look)
+
+    def _look(self) -> None:
+        left = self._seconds()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._function()
+
+    def stop(self) -> None:
+        """Do not call it any more."""
+        self._timer.cancel()
+
+
+class Interruption:
+    """Cancels the task that made it, on demand, and tells this cancellation from anybody else's.
+
+    As ``asyncio.timeout`` does: whoever asked for another cancellation meanwhile gets it.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = current_worker()
+        self._before = self._task.cancelling()
+        self._struck = False
+
+    def strike(self) -> None:
+        """Cancel the task, once, unless it has ended what may be interrupted. Not to be called by the task itself."""
+        if self._task is not None and not self._struck:
+            self._struck = True
+            self._task.cancel()
+
+    def end(self, error: BaseException | None) -> bool:
+        """Nothing may be interrupted any more. Whether the error is this cancellation, and nobody else's."""
+        task, self._task = self._task, None
+        if task is None or not self._struck:
+            return False
+        return task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError)

@@ -32,7 +32,7 @@ WORDS = (
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (rf"\brapyer_core\.({'|'.join(TWINS)})\b", r"rapyer_core.sync.\1"),
-    (r"\brapyer_core\.transports\.aio\b", "rapyer_core.transports.blocking"),
+    (r"\brapyer_core\.transports\.aio(_listener)?\b", r"rapyer_core.transports.blocking\1"),
     (r"(?m)^__version__ = .*$", ""),
     (r"\bthe running event loop\b", "this process"),
     (r"\b(one|this) event loop\b", "this process"),

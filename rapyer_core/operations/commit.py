@@ -45,7 +45,7 @@ from rapyer_core.requests import (
     atomic,
     exec_replies,
 )
-from rapyer_core.retries import Retry
+from rapyer_core.retries import Retry, clock
 
 PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"})
 """Refusals that end by themselves: the write was not applied, and is tried again until the deadline."""
@@ -55,11 +55,6 @@ TOKEN_LIFE = 600.0
 
 LOOKING = 10.0
 """Seconds, at least, to look for the token of an EXEC whose reply was lost, while the server cannot be reached."""
-
-
-def _clock() -> float:
-    """Seconds. Goes on while the computer sleeps, as the life of a token on the server does."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Seen(NamedTuple):
@@ -241,7 +236,7 @@ class _Commit:
         return (yield from self._write([*commands, *self.extra], self._tails()))
 
     def _write(self, commands: Sequence[Command], tails: Sequence[Command]) -> Operation[bool]:
-        now = _clock()
+        now = clock()
         try:
             replies = exec_replies(whole_batch(self.targets, (yield atomic([*commands, *tails]))))
         except Lost as lost:
@@ -277,7 +272,7 @@ class _Commit:
                 raise refused(units[0].target, found)
             if found == 1:
                 return None
-            if self.doubt is not None and _clock() - self.doubt > TOKEN_LIFE / 2:
+            if self.doubt is not None and clock() - self.doubt > TOKEN_LIFE / 2:
                 raise unknown(self.targets, Lost(sent=True))
             if self.settled:
                 self.doubt = None

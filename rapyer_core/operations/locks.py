@@ -1,7 +1,8 @@
 """Locks: a key of its own per object and name that holds its owner's token and expires by itself. Generators; no I/O.
 
 A holder proves in its commit that it still holds the lock (a Fence: the key is watched and compared by the commit
-itself), so a holder that was paused past its lease can do no harm.
+itself), so a holder that was paused past its lease can do no harm. Whoever gives a lock back says so on the channel
+that is called as its key is, so that those who wait need not look again and again.
 """
 
 from __future__ import annotations
@@ -9,16 +10,53 @@ from __future__ import annotations
 import random
 import re
 import secrets
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rapyer_core.collection import Context, Target
-from rapyer_core.errors import ConnectionFailed, LockTimeout, NotApplied
+from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import PASSING, Fence, refused
-from rapyer_core.requests import Batch, Command, Lost, Operation, Pause, ServerError, atomic, exec_replies
+from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, ServerError, atomic, exec_replies
+from rapyer_core.retries import clock
 
 _NAME = re.compile(r"[^\x00-\x1f{}]{1,128}\Z")
 FIRST_WAIT, LONGEST_WAIT = 0.002, 0.05
-"""Seconds between two looks at a lock that another process holds."""
+"""Seconds between two looks at a lock that another process holds, while nobody would tell us that it is free."""
+
+RELIED_WAIT = 1.0
+"""Seconds between two looks, at most, while we are told. Not all who free a lock tell (a plain client, a failover)."""
+
+AFTER_EXPIRY = 0.002
+"""Seconds that a lock is looked at after its end: the server counts whole milliseconds."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """A held lock, as its holder sees it. lease: seconds. until: when it may have ended, by clock().
+
+    lost: whether the server said so. answered: whether the server answered the last renewal.
+    """
+
+    fence: Fence
+    lease: float
+    until: float
+    lost: bool = False
+    answered: bool = True
+
+    @property
+    def left(self) -> float:
+        """Seconds for which it is certainly held, whatever the clocks of computers are set to; 0 or less: lost."""
+        return 0.0 if self.lost else self.until - clock()
+
+    @property
+    def due(self) -> float:
+        """Seconds to wait before the next renewal: two more can fail before the lease is over."""
+        return self.lease / (3 if self.answered else 20)
+
+    @property
+    def error(self) -> LockLost:
+        """What its holder is told when it is lost."""
+        return LockLost(**self.fence.target.data, name=self.fence.name)
 
 
 def fence_for(target: Target, name: str) -> Fence:
@@ -29,64 +67,99 @@ def fence_for(target: Target, name: str) -> Fence:
     return Fence(key, secrets.token_hex(16).encode(), name, target)
 
 
-def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operation[None]:
+def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operation[Hold]:
     """Take the lock for lease seconds; LockTimeout when it cannot be had within timeout seconds.
 
     Safe to send again after a lost reply: a lock that holds our token is ours.
     """
-    start = time.monotonic()
+    start = clock()
     wait = FIRST_WAIT
-    take: Command = (b"SET", fence.key, fence.token, b"NX", b"PX", milliseconds(lease))
+    relied = False
     while True:
         stop: Exception
+        free_in: float | None = None
+        sent = clock()
         try:
-            taken, owner = yield Batch([take, (b"GET", fence.key)])
+            taken, owner, ends = yield Batch(
+                [
+                    (b"SET", fence.key, fence.token, b"NX", b"PX", milliseconds(lease)),
+                    (b"GET", fence.key),
+                    (b"PTTL", fence.key),
+                ]
+            )
             if isinstance(taken, ServerError):
                 raise refused(fence.target, taken)
-            if taken is not None or owner == fence.token:
-                return
-            stop = LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start)
+            if taken is not None:
+                return Hold(fence, lease, sent + lease)
+            if owner == fence.token:
+                # Taken by a request whose reply was lost: when, is not known.
+                hold = Hold(fence, lease, start + lease)
+                yield from renew(ctx, hold)
+                if hold.left > 0:
+                    return hold
+            elif isinstance(ends, int):
+                free_in = RELIED_WAIT if ends == -1 else max(ends, 0) / 1000 + AFTER_EXPIRY
+            stop = LockTimeout(**fence.target.data, name=fence.name, waited=clock() - start)
         except Lost as lost:
             stop = ConnectionFailed(**fence.target.data, timed_out=lost.timed_out)
         except NotApplied as error:
             if error.code not in PASSING:
                 raise
             stop = error
-        left = start + timeout - time.monotonic()
+        left = start + timeout - clock()
         if left <= 0:
             raise stop
-        yield Pause(min(left, random.uniform(wait / 2, wait)))
-        wait = min(wait * 2, LONGEST_WAIT)
+        if relied and free_in is not None:
+            pause = min(free_in, RELIED_WAIT)
+        else:
+            pause = random.uniform(wait / 2, wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+        relied = yield Listen(fence.key, min(left, pause))
 
 
-def renew(ctx: Context, fence: Fence, lease: float) -> Operation[bool]:
-    """Let the lock live lease seconds from now; whether it was still held. No answer counts as held."""
-    return (yield from _if_ours(fence, (b"PEXPIRE", fence.key, milliseconds(lease))))
+def renew(ctx: Context, hold: Hold) -> Operation[None]:
+    """Let the lock live its lease from now on, and note what came of it. Sent twice, it does the same."""
+    sent = clock()
+    ours = yield from _if_ours(hold.fence, [(b"PEXPIRE", hold.fence.key, milliseconds(hold.lease))])
+    hold.answered = ours is not None
+    if ours:
+        hold.until = sent + hold.lease
+    elif hold.answered:
+        hold.lost = True
 
 
-def release(ctx: Context, fence: Fence) -> Operation[bool]:
-    """Give the lock back; whether it was still held. Never takes away somebody else's. No answer counts as held."""
-    return (yield from _if_ours(fence, release_command(fence)))
+def release(ctx: Context, fence: Fence) -> Operation[bool | None]:
+    """Give the lock back; whether it was still held, None when the server does not answer.
+
+    Never takes away somebody else's, however late it arrives.
+    """
+    return (yield from _if_ours(fence, release_commands(fence)))
 
 
-def release_command(fence: Fence) -> Command:
-    """Gives back a lock that is known to be held."""
-    return (b"DEL", fence.key)
+def release_commands(fence: Fence) -> list[Command]:
+    """Give back a lock that is known to be held, and tell those who wait for it."""
+    return [(b"DEL", fence.key), (b"PUBLISH", fence.key, b"free")]
 
 
-def _if_ours(fence: Fence, command: Command) -> Operation[bool]:
+def _if_ours(fence: Fence, commands: Sequence[Command]) -> Operation[bool | None]:
+    """Do it if the lock holds our token; whether it did. None: no answer."""
     for _ in range(5):
         try:
             replies = yield Batch([(b"WATCH", fence.key), (b"GET", fence.key)], hold=True)
+            if isinstance(replies[1], ServerError):
+                return None
             if replies[1] != fence.token:
-                return isinstance(replies[1], ServerError)
-            if isinstance(exec_replies((yield atomic([command]))), list):
+                return False
+            done = exec_replies((yield atomic(commands)))
+            if isinstance(done, list):
                 return True
+            if done is not None:
+                return None
         except Lost as lost:
             # A server that does not answer is not asked five times: the lease ends the lock in any case.
             if lost.timed_out:
-                return True
-    return True
+                return None
+    return None
 
 
 def milliseconds(seconds: float) -> int:

@@ -15,11 +15,12 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Operation, Pause, Turn
+from rapyer_core.requests import Batch, Listen, Operation, Pause, Turn
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.sync.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
 from rapyer_core.transports.blocking import Link, Pool
+from rapyer_core.transports.blocking_listener import Ear, Listener
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -36,8 +37,9 @@ class Reservation:
         self._loop, self._keys = loop, list(keys)
         self._ending = Repeating(lambda: RESERVED, self._end)
 
-    def _end(self) -> None:
+    def _end(self) -> bool:
         self._give_back()
+        return False
 
     def _give_back(self) -> None:
         # One by one, because the end of the time and the end of the transaction may come at once.
@@ -58,6 +60,7 @@ class Loop:
 
     def __init__(self, settings: Settings) -> None:
         self.pool = Pool(settings)
+        self.listener = Listener(settings)
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
@@ -171,6 +174,7 @@ class Session:
         self._closed = True
         if running is not None:
             running.pool.close()
+            running.listener.close()
 
     def __enter__(self) -> Self:
         return self
@@ -184,11 +188,12 @@ class Session:
 class _Driver:
     """Carries out the requests of one operation."""
 
-    __slots__ = ("_alone", "_keys", "_loop", "link")
+    __slots__ = ("_alone", "_ear", "_keys", "_loop", "link")
 
     def __init__(self, loop: Loop, link: Link | None) -> None:
         self._loop = loop
         self.link = link
+        self._ear: Ear | None = None
         self._keys: Sequence[bytes] = ()
         self._alone = False
 
@@ -216,6 +221,11 @@ class _Driver:
                 elif type(request) is Turn:
                     free = request.shared and not self._loop.reserved
                     answer = False if free else self._turn(request)
+                elif type(request) is Listen:
+                    self._free()
+                    if self._ear is None:
+                        self._ear = self._loop.listener.ear(request.channel)
+                    answer = self._ear.wait(request.seconds)
             except Exception as error:
                 self._free()
                 failure = error
@@ -242,6 +252,9 @@ class _Driver:
     def end(self) -> None:
         """Give back what is still held."""
         self._free()
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
         keys, self._keys = self._keys, ()
         if self._alone:
             self._alone = False

@@ -27,11 +27,15 @@ from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence
+from rapyer_core.operations.locks import Hold
 from rapyer_core.retries import Retry
 from rapyer_core.sync.sessions import Loop, Session, current
-from rapyer_core.sync.waiting import Repeating, Worker, current_worker, shielded, sleep
+from rapyer_core.sync.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
 from rapyer_core.tracking import untracked
 from rapyer_core.transports.blocking import Link
+
+LONGEST = 1e9
+"""Seconds: more than 30 years. The server's own limit of a time to live is not far away."""
 
 ALONE = 10.0
 """Seconds that a transaction which met other writers waits to have its keys to itself; then it runs all the same."""
@@ -290,8 +294,8 @@ class LockBlock(Generic[T]):
         once: bool | None,
         session: Session | None,
     ) -> None:
-        if not lease > 0 or timeout < 0:
-            raise ValueError("lease is more than 0 seconds, timeout 0 or more")
+        if not 0 < lease < LONGEST or not 0 <= timeout < LONGEST:
+            raise ValueError(f"lease is more than 0 seconds, timeout 0 or more, and both less than {LONGEST:.0f}")
         self._session = current(session)
         self._objects = objects
         self._targets = pipeline_targets(self._session.context, objects)
@@ -302,8 +306,9 @@ class LockBlock(Generic[T]):
         self._loop: Loop | None = None
         self._root: LockBlock[Any] = self
         self._worker: Worker | None = None
+        self._interruption: Interruption | None = None
         self._turns: list[bytes] = []
-        self._renewing: list[Repeating] = []
+        self._keeping: list[Repeating | Alarm] = []
 
     def __enter__(self) -> T:
         if self._scope is not None:
@@ -312,6 +317,7 @@ class LockBlock(Generic[T]):
         self._root = self._loop.threads.setdefault(self._worker, self)
         if self._root is self:
             scope = Scope(Block(self._session.context, self._retry, self._once))
+            self._interruption = Interruption()
         else:
             assert self._root._scope is not None
             scope = self._root._scope
@@ -323,8 +329,8 @@ class LockBlock(Generic[T]):
             self._read(scope)
             made: T = drafts(scope.block, self._targets)
             return made
-        except BaseException:
-            self._leave(scope, self._loop, commit=False)
+        except BaseException as error:
+            self._end(scope, self._loop, error)
             raise
 
     def __exit__(
@@ -332,7 +338,15 @@ class LockBlock(Generic[T]):
     ) -> None:
         assert self._scope is not None
         assert self._loop is not None
-        self._leave(self._scope, self._loop, commit=kind is None)
+        self._end(self._scope, self._loop, error)
+
+    def _end(self, scope: Scope, loop: Loop, error: BaseException | None) -> None:
+        """Leave the block, by this error. LockLost instead of a cancellation that came of nothing but a lost lock."""
+        told = self._interruption is not None and self._interruption.end(error)
+        lost = scope.lost
+        self._leave(scope, loop, commit=error is None)
+        if told and lost is not None:
+            raise lost.error from error
 
     def _take(self, scope: Scope, loop: Loop) -> None:
         end = time.monotonic() + self._timeout
@@ -345,18 +359,27 @@ class LockBlock(Generic[T]):
                 raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
             try:
                 left = max(0.0, patience - (time.monotonic() - start))
-                self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
+                hold = self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
             except BaseException as error:
-                # Turned down, it is nobody's; after anything else the server may hold it in our name.
-                if not isinstance(error, LockTimeout):
-                    shielded(functools.partial(self._give_back, [fence]))
-                loop.turns.give_back([fence.key])
+                try:
+                    # Turned down, it is nobody's; after anything else the server may hold it in our name.
+                    if not isinstance(error, LockTimeout):
+                        shielded(functools.partial(self._give_back, [fence]))
+                finally:
+                    loop.turns.give_back([fence.key])
                 raise
             self._root._turns.append(fence.key)
-            scope.fences[fence.key] = fence
-            self._root._renewing.append(
-                Repeating(lambda: self._lease / 3, functools.partial(_renew, self._session, fence, self._lease))
-            )
+            scope.holds[fence.key] = hold
+            self._root._keep(hold)
+
+    def _keep(self, hold: Hold) -> None:
+        """Renew the lock until the outermost block ends, and tell it at once when it is lost."""
+        assert self._interruption is not None
+        strike = self._interruption.strike
+        self._keeping += [
+            Repeating(functools.partial(_due, hold), functools.partial(_renew, self._session, hold, strike)),
+            Alarm(functools.partial(_left, hold), functools.partial(_run_out, hold, strike)),
+        ]
 
     def _read(self, scope: Scope) -> None:
         missing = scope.unread(self._targets)
@@ -378,15 +401,18 @@ class LockBlock(Generic[T]):
             loop.threads.pop(self._worker, None)
         try:
             if commit:
-                self._session.run(scope.block.commit(fences=scope.fences.values()))
-                scope.fences.clear()
+                lost = scope.lost
+                if lost is not None:
+                    raise lost.error
+                self._session.run(scope.block.commit(fences=scope.fences))
+                scope.holds.clear()
         finally:
             scope.block.close()
-            for renewing in self._renewing:
-                renewing.stop()
+            for keeping in self._keeping:
+                keeping.stop()
             try:
-                if scope.fences:
-                    shielded(functools.partial(self._give_back, list(scope.fences.values())))
+                if scope.holds:
+                    shielded(functools.partial(self._give_back, scope.fences))
             finally:
                 loop.turns.give_back(self._turns)
                 self._turns = []
@@ -398,10 +424,31 @@ class LockBlock(Generic[T]):
                 self._session.run(locks.release(self._session.context, fence))
 
 
-def _renew(session: Session, fence: Fence, lease: float) -> None:
-    """Renew a held lock. Where it fails the lease runs on: the next time, or the fence of the commit, tells."""
-    with suppress(RapyerError):
-        session.run(locks.renew(session.context, fence, lease))
+# Functions of the lock alone: what repeats them must not be held by what it repeats.
+
+
+def _due(hold: Hold) -> float:
+    return hold.due
+
+
+def _left(hold: Hold) -> float:
+    return hold.left
+
+
+def _renew(session: Session, hold: Hold, strike: Callable[[], None]) -> bool:
+    """Renew a held lock. Whether to go on. Where it fails the lease runs on, until the alarm or the commit tells."""
+    try:
+        session.run(locks.renew(session.context, hold))
+    except RapyerError:
+        hold.answered = False
+    if hold.lost:
+        strike()
+    return not hold.lost
+
+
+def _run_out(hold: Hold, strike: Callable[[], None]) -> None:
+    hold.lost = True
+    strike()
 
 
 @overload
@@ -459,6 +506,8 @@ def lock(
     Blocks of one thread nest: they commit together, when the outermost ends.
 
     Raises LockTimeout; LockLost when the lease ran out (a stopped process, a lost connection): nothing was written;
-    NotFound; Conflict when somebody without the lock changed a value that was read.
+    NotFound; Conflict when somebody without the lock changed a value that was read. A lost lock is told at once
+    where there is something to be cancelled, by cancelling what runs in the outermost block, which then raises
+    LockLost; else at the end of the block.
     """
     return LockBlock(objects, name, timeout, lease, retry, exactly_once, session)

@@ -140,12 +140,12 @@ class Turns:
 
 
 class Repeating:
-    """A function called again and again in a daemon thread, until stopped, or until nobody holds this object.
+    """A function called again and again in a daemon thread, until it says no, is stopped, or nobody holds this object.
 
     seconds: before each call.
     """
 
-    def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], bool]) -> None:
         self._stopped = threading.Event()
         # The thread must not hold the object itself.
         arguments = (_me(), self._stopped, seconds, function)
@@ -159,7 +159,31 @@ class Repeating:
         self._stopped.set()
 
 
-def _repeat(starter: int, stopped: threading.Event, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+def _repeat(starter: int, stopped: threading.Event, seconds: Callable[[], float], function: Callable[[], bool]) -> None:
     _acting.thread = starter
-    while not stopped.wait(seconds()):
-        function()
+    while not stopped.wait(seconds()) and function():
+        pass
+
+
+class Alarm:
+    """Nothing: there is nobody to be told, because a thread cannot be interrupted."""
+
+    def __init__(self, seconds: Callable[[], float], function: Callable[[], None]) -> None:
+        pass
+
+    def stop(self) -> None:
+        """Nothing was begun."""
+
+
+class Interruption:
+    """Nothing: a thread cannot be interrupted. What it is about to write is refused instead."""
+
+    def __init__(self) -> None:
+        pass
+
+    def strike(self) -> None:
+        """Leave the thread alone."""
+
+    def end(self, error: BaseException | None) -> bool:
+        """No error comes from here."""
+        return False

@@ -33,6 +33,12 @@ _NOT_OURS = (
     "himport_cache",
 )
 
+REST = 10.0
+"""Seconds that a listener stays connected after the last one listened."""
+
+RECONNECT = 0.5
+"""Seconds before a listener that lost its connection connects anew."""
+
 
 def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
     """The redis-py connection class, of this module (asyncio or blocking), and its arguments."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -23,6 +25,8 @@ from rapyer_core import (
     ref,
     save,
 )
+from rapyer_core.operations import locks
+from rapyer_core.sessions import Session
 from tests.commits.models import Account
 
 KEY = b"~{Account:a}lock:lock"
@@ -316,3 +320,356 @@ async def test_a_cancelled_block_gives_its_lock_back() -> None:
         await task
     async with lock(account("a"), timeout=1) as a:
         assert a.coins == 100
+
+
+# -- a lost lock is told at once --
+
+
+def steal(client: redis.Redis, key: bytes = KEY) -> None:
+    """Somebody else has the lock by now."""
+    assert client.set(key, "another", px=60_000, xx=True)
+
+
+def give_back(client: redis.Redis, key: bytes = KEY) -> None:
+    assert client.getdel(key) == b"another"
+
+
+async def test_the_block_is_cancelled_at_once_when_its_lock_is_lost(redis_client: redis.Redis) -> None:
+    ended: list[str] = []
+    start = time.monotonic()
+    with pytest.raises(LockLost) as caught:
+        async with lock(account("a"), lease=0.6) as a:
+            a.coins += 1
+            steal(redis_client)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+    assert ended == ["cancelled"]
+    assert time.monotonic() - start < 5
+    assert (caught.value.name, caught.value.pk) == ("lock", "a")
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    # Nothing of the cancellation is left in the task.
+    current = asyncio.current_task()
+    assert current is not None
+    assert current.cancelling() == 0
+    await asyncio.sleep(0)
+    give_back(redis_client)
+    assert await coins() == 100
+
+
+async def test_a_lock_lost_in_a_nested_block_ends_the_outermost(redis_client: redis.Redis) -> None:
+    inner: list[BaseException] = []
+    with pytest.raises(LockLost) as caught:
+        async with lock(account("a"), lease=5) as a:
+            a.coins += 1
+            try:
+                async with lock(account("b"), lease=0.3) as b:
+                    b.coins += 1
+                    redis_client.delete("~{Account:b}lock:lock")
+                    await asyncio.sleep(30)
+            except BaseException as error:
+                inner.append(error)
+                raise
+    assert caught.value.pk == "b"
+    assert [type(error) for error in inner] == [asyncio.CancelledError]
+    assert [await coins(name) for name in "ab"] == [100, 100]
+
+
+async def test_a_lock_lost_while_the_block_waits_for_another(redis_client: redis.Redis, url: str) -> None:
+    async with open_session(url) as other, lock(account("b"), session=other):
+        start = time.monotonic()
+        with pytest.raises(LockLost) as caught:
+            waiting = asyncio.create_task(_both())
+            await until(lambda: redis_client.exists(KEY))
+            redis_client.delete(KEY)
+            await waiting
+        assert caught.value.pk == "a"
+        assert time.monotonic() - start < 5
+    assert redis_client.keys("~*lock*") == []
+
+
+async def _both() -> None:
+    async with lock(account("a"), account("b"), lease=0.3, timeout=30):
+        pytest.fail("b is held")
+
+
+async def test_a_swallowed_cancellation_is_refused_all_the_same(redis_client: redis.Redis) -> None:
+    with pytest.raises(LockLost):
+        async with lock(account("a"), lease=0.3) as a:
+            a.coins += 1
+            redis_client.delete(KEY)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                a.coins += 1
+    assert await coins() == 100
+
+
+async def test_a_foreign_cancellation_stays_one(redis_client: redis.Redis) -> None:
+    """Of the holder's own task, at the very moment at which it is told of the loss, and before."""
+    for lost_too in (False, True):
+        entered, told = asyncio.Event(), asyncio.Event()
+
+        async def holder(entered: asyncio.Event = entered, told: asyncio.Event = told) -> None:
+            async with lock(account("a"), lease=0.3) as a:
+                a.coins += 1
+                entered.set()
+                try:
+                    await asyncio.sleep(30)
+                finally:
+                    told.set()
+                    await asyncio.sleep(0)
+
+        task = asyncio.create_task(holder())
+        await entered.wait()
+        if lost_too:
+            redis_client.delete(KEY)
+            await told.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+    assert await coins() == 100
+
+
+async def test_timeouts_around_and_inside_a_lost_block_mean_what_they_say(redis_client: redis.Redis) -> None:
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.1):
+            async with lock(account("a"), lease=5):
+                await asyncio.sleep(30)
+    assert not isinstance(caught.value, LockLost | LockTimeout)
+    with pytest.raises(LockLost):
+        async with asyncio.timeout(20):
+            async with lock(account("a"), lease=0.3):
+                redis_client.delete(KEY)
+                async with asyncio.timeout(10):
+                    await asyncio.sleep(30)
+
+
+async def test_an_error_of_the_block_is_not_hidden_by_a_loss(redis_client: redis.Redis) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with lock(account("a"), lease=0.3):
+            redis_client.delete(KEY)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                raise ZeroDivisionError from None
+
+
+async def test_fifty_blocks_that_lose_their_locks_touch_no_others(redis_client: redis.Redis) -> None:
+    for number in range(100):
+        await save(Account(f"t{number}", 0))
+
+    async def work(number: int) -> str | None:
+        try:
+            async with lock(account(f"t{number}"), lease=1.5) as mine:
+                mine.coins += 1
+                if number % 2:
+                    redis_client.delete(f"~{{Account:t{number}}}lock:lock")
+                await asyncio.sleep(1)
+        except LockLost as error:
+            return str(error.pk)
+        return None
+
+    lost = await asyncio.gather(*(work(number) for number in range(100)))
+    assert lost == [f"t{number}" if number % 2 else None for number in range(100)]
+    assert [await coins(f"t{number}") for number in range(100)] == [int(one is None) for one in lost]
+
+
+# -- waiting without asking again and again --
+
+
+@asynccontextmanager
+async def held_elsewhere(url: str, *names: str, **options: Any) -> AsyncIterator[Callable[[], Any]]:
+    """Locks that another session holds; called, it gives them back."""
+    async with open_session(url) as other:
+        release = asyncio.Event()
+        holding = asyncio.Event()
+
+        async def hold() -> None:
+            async with lock(*map(account, names), session=other, **options):
+                holding.set()
+                await release.wait()
+
+        task = asyncio.create_task(hold())
+        await holding.wait()
+        try:
+            yield release.set
+        finally:
+            release.set()
+            await task
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that comes by itself."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.005)
+
+
+async def take(name: str = "a", **options: Any) -> float:
+    """Take the lock and add one; when it was had."""
+    async with lock(account(name), **{"timeout": 60, **options}) as found:
+        found.coins += 1
+        return time.monotonic()
+
+
+async def test_a_waiter_is_told_and_does_not_poll(
+    url: str, monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis, session: Session
+) -> None:
+    monkeypatch.setattr(locks, "RELIED_WAIT", 30.0)
+    async with held_elsewhere(url, "a") as release:
+        waiting = asyncio.create_task(take())
+        await until(lambda: session.loop.listener.hears(KEY))
+        await asyncio.sleep(0.1)
+        before = redis_client.info("commandstats")["cmdstat_set"]["calls"]
+        await asyncio.sleep(0.5)
+        after = redis_client.info("commandstats")["cmdstat_set"]["calls"]
+        assert after == before
+        start = time.monotonic()
+        release()
+        assert await waiting - start < 5
+    assert await coins() == 101
+    # It is not listened to any longer than it is waited for.
+    await until(lambda: redis_client.pubsub_numsub(KEY) == [(KEY, 0)])
+
+
+async def test_a_lock_given_back_by_an_exception_or_a_cancellation_is_told_too(
+    url: str, monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
+    monkeypatch.setattr(locks, "RELIED_WAIT", 30.0)
+    async with open_session(url) as other:
+        for how in ("exception", "cancelled"):
+            entered, leave = asyncio.Event(), asyncio.Event()
+
+            async def hold(entered: asyncio.Event = entered, leave: asyncio.Event = leave) -> None:
+                async with lock(account("a"), session=other, lease=60):
+                    entered.set()
+                    await leave.wait()
+                    raise ZeroDivisionError
+
+            holder = asyncio.create_task(hold())
+            await entered.wait()
+            waiting = asyncio.create_task(take())
+            await until(lambda: session.loop.listener.hears(KEY))
+            await asyncio.sleep(0.05)
+            start = time.monotonic()
+            if how == "exception":
+                leave.set()
+            else:
+                holder.cancel()
+            assert await waiting - start < 5
+            with pytest.raises((ZeroDivisionError, asyncio.CancelledError)):
+                await holder
+
+
+async def test_a_lock_that_is_removed_without_a_word_is_found_by_looking(
+    redis_client: redis.Redis, session: Session
+) -> None:
+    redis_client.set(KEY, "another", px=60_000)
+    waiting = asyncio.create_task(take())
+    await until(lambda: session.loop.listener.hears(KEY))
+    await asyncio.sleep(0.05)
+    redis_client.delete(KEY)
+    start = time.monotonic()
+    assert await waiting - start < locks.RELIED_WAIT + 5
+
+
+async def test_a_lock_is_taken_when_the_lease_of_a_dead_holder_ends(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "RELIED_WAIT", 30.0)
+    start = time.monotonic()
+    redis_client.set(KEY, "another", px=500)
+    assert 0.45 < await take() - start < 5
+
+
+async def test_without_a_listener_the_lock_is_looked_at(url: str, session: Session) -> None:
+    """As for a user who may not subscribe: the server says no, and that is that."""
+    listener = session.loop.listener
+    listener._refused = True
+    async with held_elsewhere(url, "a") as release:
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0.2)
+        assert not listener.hears(KEY)
+        release()
+        start = time.monotonic()
+        assert await waiting - start < 5
+
+
+async def test_a_listener_that_loses_its_connection_connects_anew(
+    url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
+    monkeypatch.setattr(locks, "RELIED_WAIT", 30.0)
+    listener = session.loop.listener
+    async with held_elsewhere(url, "a") as release:
+        waiting = asyncio.create_task(take())
+        for _ in range(3):
+            await until(lambda: listener.hears(KEY))
+            assert redis_client.client_kill_filter(_type="pubsub") == 1
+            await until(lambda: not listener.hears(KEY))
+        await until(lambda: listener.hears(KEY))
+        release()
+        start = time.monotonic()
+        assert await waiting - start < 5
+
+
+async def test_a_listener_rests_when_nobody_waits(
+    url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rapyer_core.transports.aio_listener.REST", 0.05)
+    for _ in range(2):
+        async with held_elsewhere(url, "a") as release:
+            waiting = asyncio.create_task(take())
+            await until(lambda: redis_client.client_list(_type="pubsub"))
+            release()
+            await waiting
+        await until(lambda: not redis_client.client_list(_type="pubsub"))
+
+
+async def test_cancelled_waiters_leave_nothing(url: str, redis_client: redis.Redis, session: Session) -> None:
+    async with held_elsewhere(url, "a", "b"):
+        waiting = [asyncio.create_task(take(name)) for name in "ab" for _ in range(25)]
+        await until(lambda: len(session.loop.listener._standing) == 2)
+        for task in waiting:
+            task.cancel()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        assert session.loop.listener._ears == {}
+        await until(lambda: redis_client.pubsub_channels("~*") == [])
+
+
+async def test_a_thousand_tasks_wait_for_one_lock(url: str, session: Session) -> None:
+    async with held_elsewhere(url, "a") as release:
+        waiting = [asyncio.create_task(take(timeout=110)) for _ in range(1000)]
+        await until(lambda: session.loop.listener.hears(KEY))
+        # The session is as usable as ever meanwhile.
+        assert await asyncio.gather(*(coins("b") for _ in range(200))) == [100] * 200
+        assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+        release()
+        await asyncio.gather(*waiting)
+    assert await coins() == 1100
+
+
+async def test_a_thousand_tasks_wait_for_a_lock_each(url: str, redis_client: redis.Redis, session: Session) -> None:
+    names = [f"t{number}" for number in range(1000)]
+    await asyncio.gather(*(save(Account(name, 0)) for name in names))
+    async with open_session(url) as other:
+        release = asyncio.Event()
+
+        async def hold(name: str) -> None:
+            async with lock(account(name), session=other, lease=60):
+                await release.wait()
+
+        holders = [asyncio.create_task(hold(name)) for name in names]
+        await until(lambda: len(redis_client.keys("~*lock:lock")) == 1000)
+        waiting = [asyncio.create_task(take(name, timeout=110)) for name in names]
+        await until(lambda: len(session.loop.listener._standing) == 1000)
+        assert len(redis_client.client_list(_type="pubsub")) == 1
+        assert await asyncio.gather(*(coins("b") for _ in range(200))) == [100] * 200
+        release.set()
+        await asyncio.gather(*waiting, *holders)
+    assert await asyncio.gather(*(coins(name) for name in names)) == [1] * 1000

@@ -72,7 +72,7 @@ def test_the_commands_listed_for_a_restricted_user_are_enough_and_no_more(url: s
     with redis.Redis.from_url(url) as admin:
         admin.execute_command("ACL", "LOG", "RESET")
         admin.config_resetstat()
-        rules = ["reset", "on", ">secret", "~app:*", "-@all", *commands]
+        rules = ["reset", "on", ">secret", "~app:*", "&app:*", "-@all", *commands]
         admin.execute_command("ACL", "SETUSER", "restricted", *rules)
         try:
             done = subprocess.run(
@@ -109,6 +109,17 @@ class Player:
 async def rise(tx, username):
     (await tx.get(Player, username)).level *= 2
 
+async def wait_for_another_session(obj):
+    async with open_session(sys.argv[1], prefix="app:") as other:
+        async with lock(obj, session=other):
+            waiting = asyncio.create_task(take(obj))
+            await asyncio.sleep(0.3)
+        await waiting
+
+async def take(obj):
+    async with lock(obj):
+        pass
+
 async def main():
     await init_rapyer(sys.argv[1], prefix="app:")
     alice = Player("alice")
@@ -139,6 +150,7 @@ async def main():
     async with lock(alice, ref(Player, "bob"), name="t", lease=0.3) as (a, b):
         a.level += 1
         await asyncio.sleep(0.3)
+    await wait_for_another_session(alice)
     for block in (lock(alice, name="t"), pipeline(alice)):
         try:
             async with block:

@@ -21,4 +21,5 @@ async def session(proxy: Proxy) -> AsyncIterator[Session]:
     assert len(pool._idle) == len(pool._links)
     assert turns._locks == {}
     assert session.loop.reserved == {}
+    assert session.loop.listener._ears == {}
     await close_rapyer()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,11 @@ def wait_for_queue(turns: Turns, key: bytes, length: int) -> None:
     while len(turns._queues.get(key, ())) < length:
         assert time.monotonic() < end
         time.sleep(0.0005)
+
+
+def true(function: Callable[..., object], *arguments: object) -> bool:
+    function(*arguments)
+    return True
 
 
 def test_turns_come_in_the_order_asked_for() -> None:
@@ -85,7 +91,7 @@ def test_nobody_ends_the_turn_of_another_thread() -> None:
 def test_a_repeated_function_ends_the_turn_of_the_thread_that_it_acts_for() -> None:
     turns = Turns()
     turns.take([b"a"], 0)
-    repeating = Repeating(lambda: 0.001, lambda: turns.give_back([b"a"]))
+    repeating = Repeating(lambda: 0.001, lambda: true(turns.give_back, [b"a"]))
     in_threads(1, lambda _: turns.take([b"a"], 10))
     repeating.stop()
 
@@ -115,16 +121,29 @@ def test_a_place_is_made_once_for_all_threads() -> None:
 
 def test_repeating_ends_when_it_is_stopped() -> None:
     called = threading.Semaphore(0)
-    repeating = Repeating(lambda: 0.001, called.release)
+    repeating = Repeating(lambda: 0.001, lambda: true(called.release))
     for _ in range(3):
         assert called.acquire(timeout=10)
     repeating.stop()
     wait_for_the_end()
 
 
+def test_repeating_ends_when_the_function_says_so() -> None:
+    calls: list[int] = []
+
+    def count() -> bool:
+        calls.append(1)
+        return len(calls) < 3
+
+    repeating = Repeating(lambda: 0.001, count)
+    wait_for_the_end()
+    assert len(calls) == 3
+    repeating.stop()
+
+
 def test_repeating_ends_when_nobody_holds_it_any_more() -> None:
     called = threading.Semaphore(0)
-    repeating = Repeating(lambda: 0.001, called.release)
+    repeating = Repeating(lambda: 0.001, lambda: true(called.release))
     assert called.acquire(timeout=10)
     del repeating
     gc.collect()
