@@ -30,6 +30,7 @@ from rapyer_core.errors import (
     OutcomeUnknown,
     PoolTimeout,
     ServerRefused,
+    SessionClosed,
     WrongKeyType,
 )
 from rapyer_core.plans import IndexField
@@ -151,6 +152,7 @@ def commit(
 @dataclass(slots=True)
 class _Commit:
     """One commit under way. token: the exactly-once token. doubt: when an EXEC was sent whose outcome is not known.
+    settled: whether it is void, or its token there. read_at: the server's clock at the reading before it.
 
     What a doubtful EXEC did is told by its token, which the next reading looks for, under WATCH: there, it was applied.
     Absent, it can still arrive late, but is void as soon as anything that it watched has changed. So the same things
@@ -166,6 +168,7 @@ class _Commit:
     tried: Outcome = field(default_factory=lambda: Outcome([], [], [], 0))
     doubt: float | None = None
     settled: bool = False
+    read_at: int = 0
     turns: int = 0
 
     @property
@@ -186,7 +189,7 @@ class _Commit:
             try:
                 if (yield from self._try(lead)):
                     return self.tried
-            except (Lost, PoolTimeout, ServerRefused) as error:
+            except (Lost, PoolTimeout, ServerRefused, SessionClosed) as error:
                 if not self._passes(error, first=losses is None):
                     raise self._ending(error) from None
                 stop = error
@@ -194,6 +197,9 @@ class _Commit:
             if losses is None and isinstance(stop, Lost):
                 looking = min(max(self.retry.deadline, LOOKING), TOKEN_LIFE / 2)
                 losses = Retry(deadline=looking, cap=self.retry.cap).pauses()
+                if self.doubt is None:
+                    # A connection that had been idle; the next one is new. That is no attempt.
+                    continue
             pause = next(conflicts if self.doubt is None or losses is None else losses, None)
             if pause is None:
                 raise self._ending(stop or self._conflict()) from None
@@ -213,8 +219,7 @@ class _Commit:
             # The second time alone: under a stream of blind writes to the key no EXEC would ever come through.
             wanted = 2 if self.tried.attempts else 1
             if self.turns < wanted:
-                yield Turn(self.keys, self.retry.deadline, alone=wanted == 2)
-                self.turns = wanted
+                yield from self._turn(wanted)
             seen = yield from self._read()
             if seen is None:
                 yield from self._look_again()
@@ -234,6 +239,16 @@ class _Commit:
         if self.token is not None:
             commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
         return (yield from self._write([*commands, *self.extra], self._tails()))
+
+    def _turn(self, wanted: int) -> Operation[None]:
+        """Have the keys to oneself among the writers of this process."""
+        try:
+            yield Turn(self.keys, self.retry.deadline, alone=wanted == 2)
+        except Conflict:
+            # A courtesy: while an EXEC is in doubt, what became of it matters more.
+            if self.doubt is None:
+                raise
+        self.turns = wanted
 
     def _write(self, commands: Sequence[Command], tails: Sequence[Command]) -> Operation[bool]:
         now = clock()
@@ -267,21 +282,31 @@ class _Commit:
         if isinstance(replies[0], ServerError):
             raise refused(units[0].target, replies[0])
         if self.token is not None:
-            found = replies.pop()
-            if isinstance(found, ServerError):
-                raise refused(units[0].target, found)
+            found, now = replies.pop(), replies.pop()
+            for reply in (found, now):
+                if isinstance(reply, ServerError):
+                    raise refused(units[0].target, reply)
             if found == 1:
                 return None
-            if self.doubt is not None and clock() - self.doubt > TOKEN_LIFE / 2:
-                raise unknown(self.targets, Lost(sent=True))
-            if self.settled:
-                self.doubt = None
+            self._trust_absence(int(now[0]))
         for fence, reply in zip(fences, replies[1 + len(units) :], strict=True):
             if isinstance(reply, ServerError):
                 raise refused(fence.target, reply)
             if reply != fence.token:
                 raise LockLost(**fence.target.data, name=fence.name)
         return [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)]
+
+    def _trust_absence(self, now: int) -> None:
+        """The token is not there. Tells an EXEC that was not applied, unless the token can have expired. now: the
+        server's clock, in seconds: tokens expire by that, and it can be set.
+        """
+        if self.doubt is not None:
+            if max(clock() - self.doubt, now - self.read_at) > TOKEN_LIFE / 2:
+                raise unknown(self.targets, Lost(sent=True))
+            if self.settled:
+                self.doubt = None
+        if self.doubt is None:
+            self.read_at = now
 
     def _tails(self) -> list[Command]:
         return [change.tail for change in self.tried.changes if change.tail is not None]
@@ -340,7 +365,7 @@ def watch(units: Sequence[Unit], fences: Sequence[Fence] = (), token: bytes | No
     keys = [unit.target.key for unit in units] + [fence.key for fence in fences] + ([token] if token else [])
     reads = [read_commands(unit) for unit in units]
     fence_reads: list[Command] = [(b"GET", fence.key) for fence in fences]
-    look: list[Command] = [(b"EXISTS", token)] if token else []
+    look: list[Command] = [(b"TIME",), (b"EXISTS", token)] if token else []
     return Batch([(b"WATCH", *keys), *reads, *fence_reads, *look], hold=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rapyer_codecs import Item, Slot
 from rapyer_core.collection import Context, Fields, Target
-from rapyer_core.errors import DecodeError, EncodeError, NotFound
+from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Call, Compute
@@ -79,8 +79,12 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     if not adopts(target):
         return
     if not unit.in_step:
-        # No tail: with exactly_once, the reply to the EXEC may have been lost.
-        reply = outcome.tails[0] or (yield from read(ctx, [(b"HGETALL", target.key)], **target.data))[0]
+        try:
+            # No tail: with exactly_once, the reply to the EXEC may have been lost.
+            reply = outcome.tails[0] or (yield from read(ctx, [(b"HGETALL", target.key)], **target.data))[0]
+        except ConnectionFailed:
+            # It was written, all the same. The instance is as it was, and remembers that.
+            return
         adopt_unit(target, slot, dict(zip(reply[::2], reply[1::2], strict=True)))
     elif unit.is_in_step():
         held = shown(target, slot)
