@@ -6,7 +6,7 @@ blocking twin of the same name in ``rapyer_core.sync``.
 
 from __future__ import annotations
 
-from rapyer_codecs import Alias, Codec, Packed, Registry, default_registry, register_codec
+from rapyer_codecs import Alias, Codec, Packed, Registry, StoredFields, default_registry, register_codec
 from rapyer_core.atomic import AtomicRedisModel
 from rapyer_core.embedded import InvalidServerUrl, ServerNotFound, ServerStartFailed
 from rapyer_core.errors import (
@@ -30,6 +30,7 @@ from rapyer_core.errors import (
     RapyerError,
     ServerRefused,
     SessionClosed,
+    UnknownVersion,
     UnsupportedType,
     WrongKeyType,
 )
@@ -73,6 +74,7 @@ from rapyer_core.repository import (
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Session, close_rapyer, init_rapyer, open_session
 from rapyer_core.transactions import Transaction, lock, pipeline, transact, transaction
+from rapyer_core.upgrades import Upgrade, upgrade_from
 
 __version__ = "0.1.0"
 
@@ -111,8 +113,11 @@ __all__ = [
     "ServerStartFailed",
     "Session",
     "SessionClosed",
+    "StoredFields",
     "Transaction",
+    "UnknownVersion",
     "UnsupportedType",
+    "Upgrade",
     "WrongKeyType",
     "add",
     "append",
@@ -166,5 +171,6 @@ __all__ = [
     "top",
     "transact",
     "transaction",
+    "upgrade_from",
     "verify",
 ]

@@ -41,7 +41,7 @@ def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[
     for target, reply in zip(targets, replies, strict=True):
         if isinstance(reply, ServerError):
             raise refused(target, reply)
-    return [whole(reply) for reply in replies]
+    return [whole(target, reply) for target, reply in zip(targets, replies, strict=True)]
 
 
 @dataclass(slots=True)

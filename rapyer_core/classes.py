@@ -11,11 +11,12 @@ import functools
 import inspect
 import sys
 from abc import ABCMeta
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from rapyer_core.drafts import recorder_of
 from rapyer_core.models import ModelMeta, define, pk_of
+from rapyer_core.upgrades import Upgrade
 
 Descriptor = Callable[[str, Any], Any]
 """Makes what stands on the class for a field: (name, default or MISSING) -> descriptor."""
@@ -26,8 +27,8 @@ _OWN = "__rapyer_base__"
 class InheritedModelMeta(ModelMeta, ABCMeta):
     """The type of classes that are models by inheritance.
 
-    Class keywords: name, ttl, version, as of ``redis_model``. A base class that sets ``__rapyer_base__`` is no model
-    itself; its public names cannot be field names.
+    Class keywords: name, ttl, version, oldest, upgrades, as of ``redis_model``. A base class that sets
+    ``__rapyer_base__`` is no model itself; its public names cannot be field names.
     """
 
     def __new__(
@@ -39,6 +40,8 @@ class InheritedModelMeta(ModelMeta, ABCMeta):
         name: str | None = None,
         ttl: float | None = None,
         version: int = 1,
+        oldest: int | None = None,
+        upgrades: Iterable[Upgrade] = (),
         **options: Any,
     ) -> InheritedModelMeta:
         """Make the class, then the dataclass, then the model."""
@@ -50,7 +53,7 @@ class InheritedModelMeta(ModelMeta, ABCMeta):
         made: InheritedModelMeta = cast(Any, dataclasses.dataclass)(cls)
         _refuse_reserved(made, reserved)
         _install(made)
-        define(cast(Any, made), name, ttl, version)
+        define(cast(Any, made), name, ttl, version, oldest, upgrades)
         return made
 
     def __init__(

@@ -122,7 +122,9 @@ class Collection(Generic[T]):
         self.mapper: Mapper[T] = self.plan.mapper
         self.prefix = prefix
         self.head = f"{prefix}{model.name}:".encode()
-        self.version = str(model.version).encode()
+        self.version = b"%d" % model.version
+        self.settled = model.history.settled
+        """Whether no object of an older version is stored, so that a write need not look."""
 
     @property
     def key_slot(self) -> Slot | None:
@@ -233,6 +235,11 @@ class Collection(Generic[T]):
             raise self._bad_key(fields, pk, slot)
         attach(obj, State(pk, fields))
         return obj
+
+    def upgraded(self, fields: Fields, version: bytes, pk: str) -> Fields:
+        """Stored fields of another version as those of today's. UnknownVersion; DecodeError of an upgrade."""
+        with self.named(pk):
+            return self.model.history.upgraded(fields, version, self.plan.registry)
 
     def check_key(self, fields: Mapping[bytes, bytes], pk: str) -> None:
         """DecodeError if stored fields name another object than their key does."""

@@ -2,6 +2,7 @@
 
 RapyerError                                    the root, and the engine's errors (rapyer_codecs.errors):
 ├── DecodeError            (ValueError)        stored bytes are not a value of the type
+│   └── UnknownVersion                         the object is stored in a version that the class does not know
 ├── EncodeError            (TypeError, ValueError)
 ├── UnsupportedType        (TypeError)         a type without a codec
 ├── ConstraintError        (ValueError)        a value breaks a rule of its field
@@ -62,6 +63,7 @@ __all__ = [
     "RapyerError",
     "ServerRefused",
     "SessionClosed",
+    "UnknownVersion",
     "UnsupportedType",
     "WrongKeyType",
 ]
@@ -77,6 +79,23 @@ class _Worded(RapyerError):
 
     def _words(self) -> str:
         return "failed"
+
+
+class UnknownVersion(_Worded, DecodeError):
+    """An object is stored in a version that the class does not know. Nothing was written.
+
+    version: the stored one. known: the oldest and the newest that the class knows.
+    """
+
+    version: int = 0
+    known: tuple[int, int] = (1, 1)
+
+    def _words(self) -> str:
+        oldest, newest = self.known
+        what = f"the object is stored in version {self.version}, and the class is of version {newest}; "
+        if self.version > newest:
+            return what + "nothing was written. It was written by newer code: only that can read it"
+        return what + f"nothing was written. The class has no upgrade from a version before {oldest}"
 
 
 class NotFound(_Worded, LookupError):

@@ -12,7 +12,7 @@ import functools
 import re
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
 import attrs
@@ -22,6 +22,7 @@ from rapyer_core.expressions import MODEL, Path
 from rapyer_core.keys import new_id
 from rapyer_core.plans import Plan
 from rapyer_core.states import ATTRIBUTE, State, attach, state_of
+from rapyer_core.upgrades import History, Upgrade, history
 
 T = TypeVar("T")
 
@@ -57,19 +58,24 @@ def _metaclass(base: Any) -> Any:
 
 
 class Model(Generic[T]):
-    """One class as a model: its name, ttl (seconds) and version, and what its fields are."""
+    """One class as a model: its name, ttl (seconds) and versions, and what its fields are."""
 
     def __init__(
-        self, cls: type[T], name: str, ttl: float | None, version: int, registry: Registry = default_registry
+        self, cls: type[T], name: str, ttl: float | None, history: History, registry: Registry = default_registry
     ) -> None:
         self.cls = cls
         self.name = name
         self.ttl = ttl
-        self.version = version
+        self.history = history
         self.registry = registry
         self._plan: Plan[T] | None = None
         self.names = frozenset(_field_names(cls))
         self.frozen = _is_frozen(cls)
+
+    @property
+    def version(self) -> int:
+        """The version of the objects that are written."""
+        return self.history.version
 
     def __repr__(self) -> str:
         return f"<Model {self.name} of {self.cls.__qualname__}>"
@@ -114,7 +120,14 @@ def _is_frozen(cls: type[Any]) -> bool:
     return getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
 
 
-def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> Model[T]:
+def define(
+    cls: type[T],
+    name: str | None = None,
+    ttl: float | None = None,
+    version: int = 1,
+    oldest: int | None = None,
+    upgrades: Iterable[Upgrade] = (),
+) -> Model[T]:
     """Make the class, whose type is a ModelMeta, a model. Checks what can be checked without an instance."""
     name = cls.__name__ if name is None else name
     if not _NAME.match(name):
@@ -123,9 +136,7 @@ def define(cls: type[T], name: str | None, ttl: float | None, version: int) -> M
         )
     if ttl is not None and not ttl > 0:
         raise ValueError(f"the ttl of {cls.__qualname__} must be more than 0 seconds")
-    if version < 1:
-        raise ValueError(f"the version of {cls.__qualname__} counts from 1")
-    model = Model(cls, name, ttl, version)
+    model = Model(cls, name, ttl, history(cls.__qualname__, version, oldest, upgrades))
     _note_local_names(cls)
     default_registry.check(cls)
     type.__setattr__(cls, MODEL, model)
@@ -153,23 +164,38 @@ def _note_local_names(cls: type) -> None:
 def redis_model(cls: type[T], /) -> type[T]: ...
 @overload
 def redis_model(
-    *, name: str | None = None, ttl: float | None = None, version: int = 1
+    *,
+    name: str | None = None,
+    ttl: float | None = None,
+    version: int = 1,
+    oldest: int | None = None,
+    upgrades: Iterable[Upgrade] = (),
 ) -> Callable[[type[T]], type[T]]: ...
 def redis_model(
-    cls: type[T] | None = None, /, *, name: str | None = None, ttl: float | None = None, version: int = 1
+    cls: type[T] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    ttl: float | None = None,
+    version: int = 1,
+    oldest: int | None = None,
+    upgrades: Iterable[Upgrade] = (),
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a dataclass (or attrs class) a Redis model. Its instances stay what they are.
 
     name: the first part of every key, by default the class's name. ttl: seconds that an object lives after it was
-    written whole. version: of the stored form, written into every object.
+    written whole. version: of the stored form, written into every object. upgrades: how objects of each older version
+    become such of the next, made by ``upgrade_from``. oldest: the oldest version that may still be stored, by default
+    1; with oldest=version nothing older is left, and writes need not look for it.
 
-    Raises TypeError for a class that is no dataclass, UnsupportedType for a field whose type has no codec.
+    Raises TypeError for a class that is no dataclass, UnsupportedType for a field whose type has no codec, ValueError
+    where an upgrade is missing or there are two from one version.
     """
 
     def decorate(plain: type[T]) -> type[T]:
         _field_names(plain)
         made = _rebuilt(plain)
-        define(made, name, ttl, version)
+        define(made, name, ttl, version, oldest, upgrades)
         return made
 
     return decorate if cls is None else decorate(cls)

@@ -23,6 +23,7 @@ from .errors import (
 from .limits import Limits
 from .mapper import FieldInfo, Mapper
 from .markers import Alias, Packed
+from .older import StoredFields
 from .paths import Item, Steps
 from .registry import Registry
 from .shape import Shape
@@ -48,6 +49,7 @@ __all__ = [
     "Shape",
     "Slot",
     "Steps",
+    "StoredFields",
     "UnsupportedType",
     "default_registry",
     "register_codec",

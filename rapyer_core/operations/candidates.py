@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rapyer_core.collection import Collection, Context, Target
+from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.keys import escape_glob
-from rapyer_core.operations.commit import Seen, refused, whole
+from rapyer_core.operations.commit import Seen, refused, seen_of
 from rapyer_core.operations.query import Query
 from rapyer_core.operations.reading import CHUNK, chunks, read
 from rapyer_core.requests import Command, Operation, Reply, ServerError
@@ -76,9 +76,11 @@ def seen_at(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) ->
     for part in chunks(keys):
         replies = yield from replies_of(ctx, collection, [(b"HGETALL", key) for key in part])
         for key, reply in zip(part, replies, strict=True):
-            seen = whole(reply)
-            if seen.exists:
-                found.append((collection.pk_from_key(key), seen))
+            pairs = iter(reply)
+            fields = dict(zip(pairs, pairs, strict=True))
+            if EXISTS in fields:
+                pk = collection.pk_from_key(key)
+                found.append((pk, seen_of(Target(collection, pk, key), fields)))
     return found
 
 

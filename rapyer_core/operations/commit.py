@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple, NoReturn, Protocol
+from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
 from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
@@ -59,18 +59,23 @@ LOOKING = 10.0
 
 
 class Seen(NamedTuple):
-    """What was read of one object. fields: of a partial read, only those that were asked for."""
+    """What was read of one object. fields: of a partial read, only those that were asked for.
+
+    former: what is stored in truth, of an object of an older version, which fields were made of.
+    """
 
     exists: bool
     fields: Fields
     whole: bool
+    former: Fields | None = None
 
 
 @dataclass(slots=True)
 class Change:
     """What to write to one object. put, drop: fields. replace: instead of all that is stored. erase: delete it.
 
-    extra: further commands, of index keys. tail: a further read in the same EXEC.
+    extra: further commands, of index keys. tail: a further read in the same EXEC. renew: an object of an older version
+    is written as one of today's, even if nothing else of it changes; with any other change it is anyway.
     """
 
     put: Fields = field(default_factory=dict)
@@ -79,6 +84,7 @@ class Change:
     erase: bool = False
     extra: Sequence[Command] = ()
     tail: Command | None = None
+    renew: bool = False
 
     @property
     def empty(self) -> bool:
@@ -94,6 +100,9 @@ class Unit(Protocol):
     target: Target
     needs: Sequence[bytes] | None
     """The fields it must see; None: all of them."""
+
+    any_version: ClassVar[bool] = False
+    """Whether an object of any version will do, because it is replaced or deleted and nothing of it is looked at."""
 
     def decide(self, seen: Seen) -> Change:
         """What to write. Raises to refuse the whole commit (NotFound, Conflict, ...). Called once per attempt."""
@@ -294,7 +303,8 @@ class _Commit:
                 raise refused(fence.target, reply)
             if reply != fence.token:
                 raise LockLost(**fence.target.data, name=fence.name)
-        return [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)]
+        seen = [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)]
+        return seen if None not in seen else (yield from _seen_older(units, seen))  # type: ignore[return-value]  # no None
 
     def _trust_absence(self, now: int) -> None:
         """The token is not there. Tells an EXEC that was not applied, unless the token can have expired. now: the
@@ -341,23 +351,50 @@ def read_commands(unit: Unit) -> Command:
     return (b"HMGET", unit.target.key, EXISTS, *unit.needs)
 
 
-def seen_from(unit: Unit, reply: Reply) -> Seen:
-    """The reply to :func:`read_commands` as what was seen."""
+def seen_from(unit: Unit, reply: Reply) -> Seen | None:
+    """The reply to :func:`read_commands` as what was seen; None: of another version, so that all of it is needed."""
     if isinstance(reply, ServerError):
         raise refused(unit.target, reply)
     if unit.needs is None:
-        return whole(reply)
-    values = reply[1:]
+        return whole(unit.target, reply)
+    version, values = reply[0], reply[1:]
+    if version != unit.target.collection.version and version is not None and not unit.any_version:
+        return None
     fields = {name: value for name, value in zip(unit.needs, values, strict=True) if value is not None}
-    return Seen(reply[0] is not None, fields, False)
+    return Seen(version is not None, fields, False)
 
 
-def whole(reply: Reply) -> Seen:
+def _seen_older(units: Sequence[Unit], seen: Sequence[Seen | None]) -> Operation[list[Seen]]:
+    """The same with the objects of other versions read whole, under the same WATCH. UnknownVersion."""
+    older = [unit.target for unit, found in zip(units, seen, strict=True) if found is None]
+    try:
+        replies = yield Batch([(b"HGETALL", target.key) for target in older], hold=True)
+    except Lost as lost:
+        raise Lost(sent=False, timed_out=lost.timed_out) from None
+    for target, reply in zip(older, replies, strict=True):
+        if isinstance(reply, ServerError):
+            raise refused(target, reply)
+    read = iter([whole(target, reply) for target, reply in zip(older, replies, strict=True)])
+    return [next(read) if found is None else found for found in seen]
+
+
+def whole(target: Target, reply: Reply) -> Seen:
     """The reply to HGETALL as what was seen."""
     pairs = iter(reply)
-    fields: Fields = dict(zip(pairs, pairs, strict=True))
-    exists = fields.pop(EXISTS, None) is not None
-    return Seen(exists, fields if exists else {}, True)
+    return seen_of(target, dict(zip(pairs, pairs, strict=True)))
+
+
+def seen_of(target: Target, fields: Fields) -> Seen:
+    """All stored fields of a hash as what was seen: the one place where objects of older versions become today's.
+
+    Takes the field ``~`` out of them. UnknownVersion; DecodeError when an upgrade fails.
+    """
+    version = fields.pop(EXISTS, None)
+    if version == target.collection.version:
+        return Seen(True, fields, True)
+    if version is None:
+        return Seen(False, {}, True)
+    return Seen(True, target.collection.upgraded(fields, version, target.pk), True, fields)
 
 
 def watch(units: Sequence[Unit], fences: Sequence[Fence] = (), token: bytes | None = None) -> Batch:
@@ -378,12 +415,14 @@ def own_token(target: Target) -> bytes:
 
 
 def _commands(target: Target, seen: Seen, change: Change) -> list[Command]:
-    if change.empty:
+    if change.empty and not (change.renew and seen.former is not None):
         return []
     if change.erase:
         return [(b"DEL", target.key), *_unindex(target)]
     if change.replace:
         return replace_commands(target, change.put)
+    if seen.former is not None:
+        return _renewed(target, seen, seen.former, change)
     commands: list[Command] = list(change.extra)
     if change.drop:
         commands.append((b"HDEL", target.key, *change.drop))
@@ -395,6 +434,23 @@ def _commands(target: Target, seen: Seen, change: Change) -> list[Command]:
             after = {name: change.put[name]} if name in change.put else {}
             commands += _reindex(target, index, index.score(seen.fields), index.score(after))
     return commands
+
+
+def _renewed(target: Target, seen: Seen, former: Fields, change: Change) -> list[Command]:
+    """An object of an older version written as one of today's, with the change. former: what is stored of it."""
+    gone = set(change.drop)
+    after = {name: text for name, text in seen.fields.items() if name not in gone} | change.put
+    drop = [name for name in former if name not in after]
+    put = {name: text for name, text in after.items() if former.get(name) != text}
+    commands: list[Command] = list(change.extra)
+    if drop:
+        commands.append((b"HDEL", target.key, *drop))
+    collection = target.collection
+    commands.append((*hset(target.key, put), EXISTS, collection.version))
+    if collection.keeps_expiry:
+        # Its older version may have had no index. Due at once: when it really ends is looked up then.
+        commands.append((b"ZADD", collection.expiry_key, b"NX", round(time.time() * 1000), target.pk.encode()))
+    return commands + _index_entries(target, after)
 
 
 def replace_commands(target: Target, fields: Fields) -> list[Command]:
@@ -412,13 +468,18 @@ def replace_commands(target: Target, fields: Fields) -> list[Command]:
 def reindexed(target: Target, fields: Fields) -> list[Command]:
     """All index entries of an object with these fields, and no others."""
     collection = target.collection
-    commands: list[Command] = []
-    for index in collection.indexes:
-        score = index.score(fields)
-        commands += _reindex(target, index, 0.0 if score is None else None, score)
+    commands = _index_entries(target, fields)
     if collection.keeps_expiry:
         later = round((time.time() + (collection.model.ttl or 0)) * 1000)
         commands.append((b"ZADD", collection.expiry_key, later, target.pk.encode()))
+    return commands
+
+
+def _index_entries(target: Target, fields: Fields) -> list[Command]:
+    commands: list[Command] = []
+    for index in target.collection.indexes:
+        score = index.score(fields)
+        commands += _reindex(target, index, 0.0 if score is None else None, score)
     return commands
 
 

@@ -262,7 +262,8 @@ def _compared(
     rest = iter(replies)
     for pk in pks:
         reply = next(rest)
-        seen = Seen(False, {}, True) if isinstance(reply, ServerError) else whole(reply)
+        target = Target(collection, pk, collection.key(pk))
+        seen = Seen(False, {}, True) if isinstance(reply, ServerError) else whole(target, reply)
         for index in collection.indexes:
             raw = next(rest)
             has = None if raw is None or isinstance(raw, ServerError) else as_score(float(raw))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
@@ -101,7 +101,7 @@ def _read_whole(ctx: Context, target: Target) -> Operation[Seen]:
 def _whole(target: Target, reply: Reply) -> Seen:
     if isinstance(reply, ServerError):
         raise refused(target, reply)
-    return whole(reply)
+    return whole(target, reply)
 
 
 # -- writing --
@@ -111,6 +111,7 @@ def _whole(target: Target, reply: Reply) -> Seen:
 class SaveWhole(Unit):
     """Replaces what is stored under the key."""
 
+    any_version: ClassVar[bool] = True
     target: Target
     fields: Fields
     needs: Sequence[bytes] | None = ()
@@ -124,6 +125,7 @@ class SaveWhole(Unit):
 class Insert(Unit):
     """Creates the object, if it is not there."""
 
+    any_version: ClassVar[bool] = True
     target: Target
     fields: Fields
     needs: Sequence[bytes] | None = ()
@@ -166,7 +168,7 @@ class SaveChanges(Unit):
         changed = [name for name, tree in self.diff.units if self._was_changed(name, tree, seen)]
         if changed:
             raise Conflict(**self.target.data, fields=tuple(name.decode(errors="replace") for name in changed))
-        return Change(put=self.diff.put, drop=self.diff.drop)
+        return Change(put=self.diff.put, drop=self.diff.drop, renew=True)
 
     def _was_changed(self, name: bytes, tree: bool, seen: Seen) -> bool:
         if _part(self.stored, name, tree) != _part(seen.fields, name, tree):
@@ -182,7 +184,7 @@ class SaveChanges(Unit):
                 ours = _part(self.fields, holder or name, True)
                 put.update(ours)
                 drop.update(other for other in _part(seen.fields, holder or name, True) if other not in ours)
-        return Change(put=put, drop=sorted(drop.difference(put)))
+        return Change(put=put, drop=sorted(drop.difference(put)), renew=True)
 
     def _may_miss_its_holder(self, name: bytes) -> bool:
         """Whether the value of the field alone does not tell if the entry that it lies in is still there."""
@@ -378,6 +380,7 @@ def delete_many(ctx: Context, targets: Sequence[Target], *, exactly_once: bool |
 class Delete(Unit):
     """Deletes the object, if it is there."""
 
+    any_version: ClassVar[bool] = True
     target: Target
     needs: Sequence[bytes] | None = ()
 

@@ -69,6 +69,7 @@ class Place:
         slot = self.slot
         return (
             slot.sure
+            and self.target.collection.settled
             and not self.once
             and not slot.renamed
             and not is_indexed(self.target, slot)

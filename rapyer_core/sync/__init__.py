@@ -6,7 +6,7 @@ Decorate a dataclass with ``@redis_model``, call ``init_rapyer()``, use the func
 
 from __future__ import annotations
 
-from rapyer_codecs import Alias, Codec, Packed, Registry, default_registry, register_codec
+from rapyer_codecs import Alias, Codec, Packed, Registry, StoredFields, default_registry, register_codec
 from rapyer_core.embedded import InvalidServerUrl, ServerNotFound, ServerStartFailed
 from rapyer_core.errors import (
     AlreadyExists,
@@ -29,6 +29,7 @@ from rapyer_core.errors import (
     RapyerError,
     ServerRefused,
     SessionClosed,
+    UnknownVersion,
     UnsupportedType,
     WrongKeyType,
 )
@@ -73,6 +74,7 @@ from rapyer_core.sync.repository import (
 )
 from rapyer_core.sync.sessions import Session, close_rapyer, init_rapyer, open_session
 from rapyer_core.sync.transactions import Transaction, lock, pipeline, transact, transaction
+from rapyer_core.upgrades import Upgrade, upgrade_from
 
 __all__ = [
     "Alias",
@@ -109,8 +111,11 @@ __all__ = [
     "ServerStartFailed",
     "Session",
     "SessionClosed",
+    "StoredFields",
     "Transaction",
+    "UnknownVersion",
     "UnsupportedType",
+    "Upgrade",
     "WrongKeyType",
     "add",
     "append",
@@ -164,5 +169,6 @@ __all__ = [
     "top",
     "transact",
     "transaction",
+    "upgrade_from",
     "verify",
 ]

@@ -1,0 +1,1 @@
+"""Classes that change over time, and what is stored of their objects."""
