@@ -58,6 +58,8 @@ class ClassPlan:
     puts_back: bool = False
     subscript: bool = False
     immutable: bool = False
+    only_assigns: bool = False
+    """`__init__` does nothing but assign its parameters to the fields, all of them, in the usual way."""
     construct: Callable[..., Any] | None = None
     """Makes an instance of all field values, in place of the above."""
 
@@ -142,7 +144,16 @@ def _dataclass(cls: Any, resolved: _Hints) -> ClassPlan:
         )
         for f in dataclasses.fields(cls)
     )
-    return ClassPlan(cls, fields, calls_init, puts_back=runs_code)
+    only_assigns = (
+        calls_init
+        and not runs_code
+        and not init_only
+        and all(f.init is not None for f in fields)
+        and cls.__new__ is object.__new__
+        and cls.__setattr__ is object.__setattr__
+        and type(cls).__call__ is type.__call__
+    )
+    return ClassPlan(cls, fields, calls_init, puts_back=runs_code, only_assigns=only_assigns)
 
 
 def _dataclass_default(field: dataclasses.Field[Any]) -> Default:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .common import is_plain, is_simple, is_text
 from .limits import Limits
+from .places import Entries
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -18,18 +21,20 @@ __all__ = ["DumpCode"]
 class DumpCode:
     """Writes code that adds the fields of a value to `out`.
 
-    `makes_out`: nothing has made `out` yet, the first fields do. The texts of leaves wait until something
-    else has to be written, so that they can be stored together.
+    What is in fixed places waits, so that it can be checked and stored together; what lies in containers comes
+    after that. `makes_out`: nothing has made `out` yet, the first fields do.
     """
 
     def __init__(self, source: Source, limits: Limits, makes_out: bool = False) -> None:
         self.source = source
         self.limits = limits
         self.has_out = not makes_out
-        self.waiting: list[tuple[str, str]] = []
+        self.unchecked: dict[type, list[str]] = {}
+        self.texts: list[tuple[str, str]] = []
+        self.later: list[Callable[[], None]] = []
 
     def record(self, shape: RecordShape, value: str, name: Name) -> None:
-        """Code that adds the fields of a record to `out`: the leaves between two containers in one go."""
+        """Code that adds the fields of a record to `out`."""
         self.check(value, shape.cls)
         self.parts(shape, value, name)
         self.flush()
@@ -43,7 +48,7 @@ class DumpCode:
     def check(self, value: str, cls: type) -> None:
         known = self.source.class_name(cls)
         with self.source.block(f"if type({value}) is not {known}:"):
-            self.source.line(f"check({value}, {known})")
+            self.source.line(f"check({known}, {value})")
 
     def check_leaf(self, leaf: Leaf, value: str) -> None:
         """Only inline code needs it: a codec checks for itself."""
@@ -51,33 +56,49 @@ class DumpCode:
             self.check(value, leaf.inline.type)
 
     def part(self, shape: Shape, value: str, name: Name) -> None:
-        """Code for a field of a record. The text of a leaf waits, to be stored with its neighbours."""
+        """Code for a field of a record, or what will be written at the next flush."""
         if isinstance(shape, Leaf):
-            self.check_leaf(shape, value)
-            self.waiting.append((name.code, self.encode(shape, value)))
+            if shape.inline is not None:
+                self.unchecked.setdefault(shape.inline.type, []).append(value)
+            self.texts.append((name.code, self.encode(shape, value)))
         elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
             self.optional_leaf(shape.inner, value, name)
         elif is_plain(shape):
             self.nested(shape, value, name)
+        elif type(shape) is ListShape and is_simple(shape.item):
+            self.unchecked.setdefault(list, []).append(value)
+            length = self.source.variable("length")
+            self.texts.append((name.code, self.source.count(f"{length} := len({value})", length)))
+            self.later.append(lambda: self.elements(shape, value, name, length))
+        elif type(shape) is DictShape and is_text(shape.key.shape) and is_simple(shape.value):
+            self.unchecked.setdefault(dict, []).append(value)
+            self.texts.append((name.code, repr(MARKER)))
+            self.later.append(lambda: self.entries(shape, value, name))
         else:
-            self.flush()
-            self.write(shape, value, name)
+            self.later.append(lambda: self.write(shape, value, name))
 
     def flush(self) -> None:
-        """Code that stores the texts that wait."""
-        if self.has_out:
-            for name, text in self.waiting:
-                self.source.line(f"out[{name}] = {text}")
-        else:
+        """Code for all that waits."""
+        for cls, values in self.unchecked.items():
+            types = " is ".join(f"type({value})" for value in values)
+            with self.source.block(f"if not ({types} is {self.source.class_name(cls)}):"):
+                self.source.line(f"check({self.source.class_name(cls)}, {', '.join(values)})")
+        shown = 0 if self.has_out else _IN_DISPLAY
+        if not self.has_out:
             with self.source.block("out = {"):
-                for name, text in self.waiting:
+                for name, text in self.texts[:shown]:
                     self.source.line(f"{name}: {text},")
             self.source.line("}")
+        for name, text in self.texts[shown:]:
+            self.source.line(f"out[{name}] = {text}")
         self.has_out = True
-        self.waiting.clear()
+        later = self.later
+        self.unchecked, self.texts, self.later = {}, [], []
+        for write in later:
+            write()
 
     def write(self, shape: Shape, value: str, name: Name) -> None:
-        """Code that adds the fields of a value to `out`."""
+        """Code that adds the fields of a value to `out`, now."""
         if isinstance(shape, Leaf):
             self.check_leaf(shape, value)
             self.source.line(f"out[{name.code}] = {self.encode(shape, value)}")
@@ -88,10 +109,6 @@ class DumpCode:
             self.flush()
         elif isinstance(shape, UnionShape) and shape.optional and is_plain(shape.inner):
             self.optional_record(shape.inner, value, name)
-        elif type(shape) is ListShape and is_simple(shape.item):
-            self.list_(shape, value, name)
-        elif type(shape) is DictShape and is_text(shape.key.shape) and is_simple(shape.value):
-            self.dict_(shape, value, name)
         elif isinstance(shape, SetShape) and isinstance(shape.item, Leaf):
             self.set_(shape, value, name)
         else:
@@ -132,11 +149,11 @@ class DumpCode:
         if inner.inline is not None:
             known = self.source.class_name(inner.inline.type)
             with self.source.block(f"if {value} is not None and type({value}) is not {known}:"):
-                self.source.line(f"check({value}, {known})")
+                self.source.line(f"check({known}, {value})")
         text = self.encode(inner, value)
         if inner.inline is None or not inner.inline.short:
             text = f"text if (text := {text})[:1] != b'~' else b'~:' + text"
-        self.waiting.append((name.code, f"b'~' if {value} is None else {text}"))
+        self.texts.append((name.code, f"b'~' if {value} is None else {text}"))
 
     def optional_record(self, inner: RecordShape, value: str, name: Name) -> None:
         with self.source.block(f"if {value} is None:"):
@@ -147,26 +164,31 @@ class DumpCode:
         with self.source.block("else:"):
             self.source.line("raise Uncommon")
 
-    def list_(self, shape: ListShape, value: str, name: Name) -> None:
-        self.check(value, list)
-        position, item, place = self.source.variable("i"), self.source.variable("item"), self.source.variable("place")
-        self.source.line(f"out[{name.code}] = b'%d' % len({value})")
-        element = self.source.element(name, position)
-        with self.source.block(f"for {position}, {item} in enumerate({value}):"):
-            self.source.line(f"{place} = {element}")
-            self.write(shape.item, item, Name(place, b""))
+    def elements(self, shape: ListShape, value: str, name: Name, length: str) -> None:
+        """Code for the elements of a list."""
+        names, position, item = (self.source.variable(hint) for hint in ("names", "i", "item"))
+        self.source.line(f"{names} = {self.source.elements(name, length)}")
+        # An enumerate or zip costs as much as two elements.
+        self.source.line(f"{position} = 0")
+        with self.source.block(f"for {item} in {value}:"):
+            self.write(shape.item, item, Name(f"{names}[{position}]", b""))
+            self.source.line(f"{position} += 1")
 
-    def dict_(self, shape: DictShape, value: str, name: Name) -> None:
-        self.check(value, dict)
-        key, item, place = self.source.variable("key"), self.source.variable("item"), self.source.variable("place")
-        segment = self.source.constant(shape.key.segment, "segment")
-        self.source.line(f"out[{name.code}] = {MARKER!r}")
-        prefix = self.source.prefix(name)
+    def entries(self, shape: DictShape, value: str, name: Name) -> None:
+        """Code for the entries of a dict."""
+        key, item = self.source.variable("key"), self.source.variable("item")
+        entries = Entries(shape.key, b"" if name.variable else name.rest + b".")
+        known = self.source.constant(entries.known_name, "known")
+        name_of = self.source.constant(entries.name, "name_of")
+        prefix = self.source.prefix(name) if name.variable else None
         with self.source.block(f"for {key}, {item} in {value}.items():"):
-            # An identifier has nothing to escape.
-            plain = f"type({key}) is str and {key}.isidentifier()"
-            self.source.line(f"{place} = {prefix} + ({key}.encode() if {plain} else {segment}({key}))")
-            self.refuse_long(place)
+            self.source.give_up_if(f"type({key}) is not str")
+            place = f"{known}({key}) or {name_of}({key})"
+            if prefix is not None or not isinstance(shape.value, Leaf):
+                variable = self.source.variable("place")
+                self.source.line(f"{variable} = {place if prefix is None else f'{prefix} + ({place})'}")
+                place = variable
+                self.refuse_long(place)
             self.write(shape.value, item, Name(place, b""))
 
     def refuse_long(self, place: str) -> None:
@@ -186,3 +208,7 @@ class DumpCode:
             self.refuse_long(place)
             self.source.line(f"out[{place}] = b''")
         self.source.give_up_if(f"len(out) - {count} != len({value})")
+
+
+_IN_DISPLAY = 15
+"""Entries of a dict display that Python makes in one step, and in the right size."""

@@ -9,14 +9,15 @@ no words. The two must agree: tests compare them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from .codec import plain_type
 from .dumping import DumpCode
 from .loading import LoadCode
-from .names import index
+from .names import SMALL, index
+from .places import COUNTS, numbered
 from .shape import Shape
 from .source import Name, Source
 from .stored import BAD, Stored
@@ -29,10 +30,14 @@ Load = Callable[[Mapping[bytes, bytes]], Any]
 
 
 class Compiled(NamedTuple):
-    """The generated functions of a class. Any exception means: ask the shapes."""
+    """The generated functions of a class. Any exception means: ask the next one, and at last the shapes.
+
+    `load`: of fields among which none of the class is absent. `load_some`: some may be.
+    """
 
     dump: Dump
     load: Load
+    load_some: Load
 
 
 class _Uncommon(Exception):
@@ -46,22 +51,21 @@ def compile_class(shape: RecordShape) -> Compiled:
     while source.pending:
         _record(source, source.pending.pop())
     namespace = source.run(f"{shape.cls.__module__}.{shape.cls.__qualname__}")
-    return Compiled(namespace["dump"], namespace["load"])
+    return Compiled(namespace["dump"], namespace["load"], namespace["load_some"])
 
 
 def _whole_object(source: Source, shape: RecordShape) -> None:
-    """The two functions with all names written out."""
+    """The functions with all names written out."""
     limits, root = shape.limits, Name("", b"")
     with source.block("def dump(value):"):
-        # Formatting an int is bounded by the interpreter, unless somebody lifted that.
-        source.give_up_if(f"not 0 < int_digits() <= {limits.digits}")
         DumpCode(source, limits, makes_out=True).record(shape, "value", root)
         source.give_up_if(f"len(out) > {limits.fields}")
         source.line("return out")
-    with source.block("def load(fields):"):
-        source.give_up_if(f"len(fields) > {limits.fields}")
-        source.line("get = fields.get")
-        source.line(f"return {LoadCode(source).parts(shape, root, top=True)}")
+    for name, complete in (("load", True), ("load_some", False)):
+        with source.block(f"def {name}(fields):"):
+            source.give_up_if(f"len(fields) > {limits.fields}")
+            source.line("get = fields.get")
+            source.line(f"return {LoadCode(source, complete).whole(shape)}")
 
 
 def _record(source: Source, shape: RecordShape) -> None:
@@ -79,15 +83,19 @@ def _record(source: Source, shape: RecordShape) -> None:
 # -- what generated code calls ---------------------------------------------------------------------------------
 
 
-def _check(value: Any, cls: type) -> None:
-    """A value whose type is not exactly the declared one: a view of it, or uncommon."""
-    if plain_type(value) is not cls:
-        raise _Uncommon
+def _check(cls: type, *values: Any) -> None:
+    """Values not all of which are exactly of the declared type: views of it, or uncommon."""
+    for value in values:
+        if plain_type(value) is not cls:
+            raise _Uncommon
 
 
 def _read(shape: Shape, name: bytes, fields: Mapping[bytes, bytes], default: Any) -> Any:
     """Read one place by its shape."""
-    return _good(shape.read(name, Stored(fields), default))
+    stored = Stored(fields)
+    if not shape.present(name, stored):
+        raise _Uncommon  # the default may come from what holds it
+    return _good(shape.read(name, stored, default))
 
 
 def _read_part(part: Part, fields: Mapping[bytes, bytes]) -> Any:
@@ -116,9 +124,13 @@ def _entries(fields: Mapping[bytes, bytes], prefix: bytes) -> dict[bytes, None]:
 COMMON: Mapping[str, Any] = {
     "Uncommon": _Uncommon,
     "check": _check,
+    "counts": COUNTS,
     "entries": _entries,
     "index": index,
-    "int_digits": sys.get_int_max_str_digits,
+    "islice": islice,
+    "new": object.__new__,
+    "numbered": numbered,
+    "small_index": SMALL.get,
     "read": _read,
     "uncommon": _uncommon,
     "read_part": _read_part,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from operator import itemgetter
+
 from .common import is_common, is_plain
+from .places import Entries, Pickers
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -15,10 +19,41 @@ __all__ = ["LoadCode"]
 
 
 class LoadCode:
-    """Writes code that reads values from `fields`."""
+    """Writes code that reads values from `fields`.
 
-    def __init__(self, source: Source) -> None:
+    `complete`: every field of the class is there, or KeyError. Else an absent one has its default.
+    """
+
+    def __init__(self, source: Source, complete: bool = False) -> None:
         self.source = source
+        self.complete = complete
+        self.raws: dict[bytes, str] = {}
+        self.tail: _Tail | None = None
+
+    def whole(self, shape: RecordShape) -> str:
+        """Code that reads a whole object; gives the expression of the instance."""
+        root = Name("", b"")
+        if not self.complete:
+            return self.parts(shape, root, top=True)
+        self.pick(list(_fixed(shape, root)))
+        # Entries come last: then it is known how many there are.
+        order = sorted(shape.parts, key=lambda part: _is_scanned(part.shape))
+        values = {part.name: self.part(part, root, top=True) for part in order}
+        return self.make(shape, {part.name: values[part.name] for part in shape.parts})
+
+    def pick(self, fixed: list[tuple[Shape, bytes]]) -> None:
+        """Code that takes out all texts in fixed places at once."""
+        names = [name for shape, name in fixed if is_common(shape)]
+        self.raws = {name: self.source.variable("raw") for name in names}
+        if len(names) > 1:
+            pick = self.source.constant(itemgetter(*names), "pick")
+            self.source.line(f"{', '.join(self.raws.values())} = {pick}(fields)")
+        else:
+            for name, raw in self.raws.items():
+                self.source.line(f"{raw} = fields[{name!r}]")
+        scanned = [name for shape, name in fixed if _is_scanned(shape)]
+        if len(scanned) == 1 and b"." not in scanned[0] and all(_is_counted(shape) for shape, _ in fixed):
+            self.tail = _Tail(names, scanned[0])
 
     def parts(self, shape: RecordShape, name: Name, top: bool) -> str:
         """Code that reads the parts of a record; gives the expression of the instance.
@@ -31,6 +66,12 @@ class LoadCode:
 
     def make(self, shape: RecordShape, values: dict[str, str]) -> str:
         plan = shape.plan
+        if plan.only_assigns:
+            made = self.source.variable("made")
+            self.source.line(f"{made} = new({self.source.class_name(shape.cls)})")
+            for name, value in values.items():
+                self.source.line(f"{self.source.attribute(made, name)} = {value}")
+            return made
         simple = (
             plan.construct is None
             and plan.calls_init
@@ -47,16 +88,24 @@ class LoadCode:
         place = name.below(part.segment)
         value = self.source.variable(identifier(part.name))
         shape = part.shape
-        if not top:
-            if not is_plain(shape):
-                return self.read(shape, value, place)
+        if place.code in map(repr, self.raws):
+            self.build(shape, value, self.raws[place.rest], place)
+        elif is_plain(shape) and (self.complete or not top):
             self.refuse_subclass(place)
-            return self.parts(shape, place, False)
-        known = self.source.constant(part, "part")
+            return self.parts(shape, place, top=False)
+        elif top:
+            self.optional_part(part, value, place)
+        else:
+            self.read(shape, value, place)
+        return value
+
+    def optional_part(self, part: Part, value: str, place: Name) -> None:
+        """Code that reads a field of the whole object, which may be absent."""
+        known, shape = self.source.constant(part, "part"), part.shape
         if is_plain(shape):
             with self.source.block("try:"):
                 self.refuse_subclass(place)
-                self.source.line(f"{value} = {self.parts(shape, place, False)}")
+                self.source.line(f"{value} = {self.parts(shape, place, top=False)}")
             with self.source.block("except (KeyError, Uncommon):"):
                 self.source.line(f"{value} = read_part({known}, fields)")
         elif is_common(shape):
@@ -68,7 +117,6 @@ class LoadCode:
                 self.build(shape, value, raw, place)
         else:
             self.source.line(f"{value} = read_part({known}, fields)")
-        return value
 
     def refuse_subclass(self, name: Name) -> None:
         self.source.give_up_if(f"{name.code} in fields")
@@ -127,38 +175,58 @@ class LoadCode:
 
     def list_(self, shape: ListShape, value: str, raw: str, name: Name) -> None:
         length = self.source.variable("length")
-        self.source.line(f"{length} = index({raw})")
+        self.source.line(f"{length} = small if (small := small_index({raw})) is not None else index({raw})")
         self.source.give_up_if(f"{length} > {shape.limits.fields}")
-        position, item = self.source.variable("i"), self.source.variable("item")
-        element = self.source.element(name, position)
         if isinstance(shape.item, Leaf):
-            raws = self.source.variable("raws")
-            self.source.line(f"{raws} = [fields[{element}] for {position} in range({length})]")
+            if name.variable:
+                raws = f"[fields[name] for name in numbered({name.code}, {length})]"
+            else:
+                raws = f"{self.source.constant(Pickers(name.rest), 'pickers')}[{length}](fields)"
+                if self.tail is not None:
+                    self.tail.lengths[name.rest] = length
             self.source.line(f"{value} = [{self.decode(shape.item, 'raw')} for raw in {raws}]")
             return
+        item, place = self.source.variable("item"), self.source.variable("place")
         self.source.line(f"{value} = []")
-        with self.source.block(f"for {position} in range({length}):"):
-            place = self.source.variable("place")
-            self.source.line(f"{place} = {element}")
+        with self.source.block(f"for {place} in ({self.source.elements(name, length)})[:{length}]:"):
             self.read(shape.item, item, Name(place, b""))
             self.source.line(f"{value}.append({item})")
 
     def dict_(self, shape: DictShape, value: str, raw: str, name: Name) -> None:
         self.source.give_up_if(f"{raw} != {MARKER!r}")
         key, item, place = self.source.variable("key"), self.source.variable("item"), self.source.variable("place")
-        prefix = self.source.prefix(name)
-        start = f"len({prefix})" if name.variable else str(len(name.rest) + 1)
-        if isinstance(shape.value, Leaf):
-            places = f"[name for name in fields if name.startswith({prefix})]"
-        else:
-            places = f"entries(fields, {prefix})"
         self.source.line(f"{value} = {{}}")
-        with self.source.block(f"for {place} in {places}:"):
-            self.source.line(f"{key} = {place}[{start}:].decode()")
-            with self.source.block(f"if not {key}.isidentifier():"):
-                self.source.line(f"{key} = {self.source.constant(shape.key.of, 'key_of')}({place}[{start}:])")
+        if isinstance(shape.value, Leaf) and not name.variable:
+            self.fixed_dict(shape, value, name)
+            return
+        prefix = self.source.prefix(name)
+        with self.source.block(f"for {place} in entries(fields, {prefix}):"):
+            key_of = self.source.constant(shape.key.of, "key_of")
+            self.source.line(f"{key} = {key_of}({place}[len({prefix}):])")
             self.read(shape.value, item, Name(place, b""))
             self.source.line(f"{value}[{key}] = {item}")
+
+    def fixed_dict(self, shape: DictShape, value: str, name: Name) -> None:
+        """Code for a dict of leaves in a fixed place."""
+        assert isinstance(shape.value, Leaf)
+        entries = Entries(shape.key, name.rest + b".")
+        known, key_of = self.source.constant(entries.known_key, "known"), self.source.constant(entries.key, "key_of")
+        if self.tail is None:
+            self.pairs(shape.value, "fields.items()", (known, key_of), value)
+            return
+        self.pairs(shape.value, f"islice(fields.items(), {self.tail.start}, None)", (known, key_of), value)
+        with self.source.block(f"if len({value}) != len(fields) - {self.tail.others}:"):
+            self.pairs(shape.value, "fields.items()", (known, key_of), value)
+
+    def pairs(self, leaf: Leaf, pairs: str, functions: tuple[str, str], value: str) -> None:
+        """Code that takes the entries of a dict out of pairs of name and text. `functions`: from name to key."""
+        place, raw, key = (self.source.variable(hint) for hint in ("place", "raw", "key"))
+        with self.source.block(f"for {place}, {raw} in {pairs}:"):
+            self.source.line(f"{key} = {functions[0]}({place})")
+            with self.source.block(f"if {key} is None:"):
+                self.source.line(f"{key} = {functions[1]}({place})")
+            with self.source.block(f"if {key} is not False:"):
+                self.source.line(f"{value}[{key}] = {self.decode(leaf, raw)}")
 
     def set_(self, shape: SetShape, value: str, raw: str, name: Name) -> None:
         prefix = self.source.prefix(name)
@@ -169,3 +237,51 @@ class LoadCode:
         key_of = self.source.constant(shape.key.of, "key_of")
         self.source.line(f"{value} = {shape.cls.__name__}([{key_of}(name[{start}:]) for name in {found}])")
         self.source.give_up_if(f"len({value}) != len({found})")
+
+
+class _Tail:
+    """The entries of a dict that is the only one, in fields in the order of dump: behind all that the class has before
+    them. As many as there are other names tell whether that was all.
+    """
+
+    def __init__(self, names: list[bytes], name: bytes) -> None:
+        self.names = names
+        self.name = name
+        self.lengths: dict[bytes, str] = {}
+        """The variables with the lengths of the lists of the class."""
+
+    @property
+    def start(self) -> str:
+        """The expression of where the entries start."""
+        before = self.names.index(self.name) + 1
+        lists = [length for name, length in self.lengths.items() if self.names.index(name) < before]
+        return " + ".join([str(before), *lists])
+
+    @property
+    def others(self) -> str:
+        """The expression of how many fields are no entries."""
+        return " - ".join([str(len(self.names)), *self.lengths.values()])
+
+
+def _fixed(shape: RecordShape, name: Name) -> Iterator[tuple[Shape, bytes]]:
+    """The shapes and names of all fields in fixed places, those of nested records in place of their own."""
+    for part in shape.parts:
+        place = name.below(part.segment)
+        if is_plain(part.shape):
+            yield from _fixed(part.shape, place)
+        else:
+            yield part.shape, place.rest
+
+
+def _is_scanned(shape: Shape) -> bool:
+    """Whether all names must be looked through for its entries, and their number is not known."""
+    return type(shape) is DictShape and is_common(shape) and isinstance(shape.value, Leaf)
+
+
+def _is_counted(shape: Shape) -> bool:
+    """Whether it is known how many names there are of it, the one dict aside."""
+    if isinstance(shape, UnionShape):
+        return shape.optional and isinstance(shape.inner, Leaf)
+    if type(shape) is ListShape:
+        return isinstance(shape.item, Leaf)
+    return isinstance(shape, Leaf) or _is_scanned(shape)

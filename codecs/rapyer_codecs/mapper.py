@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -45,6 +45,8 @@ class Mapper(Generic[T]):
         self.cls: type[T] = shape.cls
         self.limits = shape.limits
         self._slots: dict[Steps, Slot] = {}
+        self._generated_dump: Callable[[T], Fields] = self._dump_first
+        self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
 
     def __repr__(self) -> str:
         return f"<Mapper of {self.cls.__name__}>"
@@ -70,14 +72,24 @@ class Mapper(Generic[T]):
     def _compiled(self) -> Compiled:
         return compile_class(self.shape)
 
+    def _dump_first(self, obj: T) -> Fields:
+        """The generated dump; from the next time on it is called directly."""
+        self._generated_dump = self._compiled.dump
+        return self._generated_dump(obj)
+
+    def _load_first(self, fields: Mapping[bytes, bytes]) -> T:
+        self._generated_load = self._compiled.load
+        return self._generated_load(fields)
+
     # -- whole objects ---------------------------------------------------------------------------------------
 
     def dump(self, obj: T) -> Fields:
-        """All fields of an object, in the order of the class. EncodeError names the path of what cannot be
-        stored.
+        """All fields of an object; what lies in lists, dicts and sets comes last, as a rule.
+
+        EncodeError names the path of what cannot be stored.
         """
         try:
-            return self._compiled.dump(obj)
+            return self._generated_dump(obj)
         except Exception:
             pass  # uncommon, or wrong: the shapes know, and word the error
         return self._dump(obj)
@@ -101,9 +113,13 @@ class Mapper(Generic[T]):
         DecodeError has `path`, `target` and `raw` of the first bad field and all of them in `errors`.
         """
         try:
-            loaded: T = self._compiled.load(fields)
+            return self._generated_load(fields)
         except Exception:
             pass  # as in dump
+        try:
+            loaded: T = self._compiled.load_some(fields)
+        except Exception:
+            pass
         else:
             return loaded
         return self._load(fields)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escape", "index", "is_own", "join", "unescape"]
+__all__ = ["SMALL", "escape", "index", "is_own", "join", "unescape"]
 
 EMPTY_KEY = b"%"
 _SPECIAL = re.compile(rb"[%.~\x00-\x1f\x7f]")
@@ -15,7 +15,7 @@ _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 _INVALID = re.compile("[\udc80-\udcff]")
 _INDEX = re.compile(rb"0|[1-9][0-9]*")
 _INDEX_DIGITS = 9
-_SMALL = {b"%d" % number: number for number in range(100)}
+SMALL = {b"%d" % number: number for number in range(100)}
 
 
 def join(prefix: bytes, segment: bytes) -> bytes:
@@ -56,7 +56,7 @@ def unescape(segment: bytes) -> bytes:
 
 def index(segment: bytes) -> int:
     """The number a list segment or a length stands for. ValueError if it is not canonical."""
-    small = _SMALL.get(segment)
+    small = SMALL.get(segment)
     if small is not None:
         return small
     if len(segment) > _INDEX_DIGITS or not _INDEX.fullmatch(segment):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .places import COUNTS, FEW, few
 from .shape import Leaf
 from .types.records import RecordShape
 
@@ -109,11 +110,16 @@ class Source:
         names = {name: self.constant(value, name) for name, value in known.items()}
         return template.format(**given, **names)
 
-    def element(self, name: Name, position: str) -> str:
-        """The expression of the name of an element."""
+    def count(self, given: str, length: str) -> str:
+        """The expression of the text of a length. `given`: what it is the first time."""
+        return f"counts[{length}] if ({given}) < {len(COUNTS)} else b'%d' % {length}"
+
+    def elements(self, name: Name, length: str) -> str:
+        """The expression of the names of so many elements, in order."""
+        names = f"numbered({name.code}, {length})"
         if name.variable:
-            return f"{self.prefix(name)} + b'%d' % {position}"
-        return f"{name.rest.replace(b'%', b'%%') + b'.%d'!r} % {position}"
+            return names
+        return f"{self.constant(few(name.rest), 'names')} if {length} <= {FEW} else {names}"
 
     def prefix(self, name: Name) -> str:
         """The name with its dot, worked out once."""

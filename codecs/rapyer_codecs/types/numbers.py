@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..codec import Codec, plain_type
 from ..errors import LimitExceeded
 from ..limits import Limits
+from ..recall import Recall
 from ..shape import EXACT, FOREIGN, KIN, Inline, Leaf, Shape
 
 if TYPE_CHECKING:
@@ -103,19 +104,44 @@ def decode_bool(raw: bytes) -> bool:
     raise ValueError
 
 
-_SMALL_TEXTS = {number: b"%d" % number for number in range(-1, 1024)}
-_SMALL_INTS = {text: number for number, text in _SMALL_TEXTS.items()}
-_ENCODE_INT = "{text_of}({v}) or b'%d' % {v}"
+_SMALL = 1024
+_SMALL_TEXTS = tuple(b"%d" % number for number in range(_SMALL))
+_SMALL_INTS = {text: number for number, text in enumerate(_SMALL_TEXTS)}
+_ENCODE_INT = (
+    f"{{small}}[{{v}}] if 0 <= {{v}} < {_SMALL} else "
+    # Few enough digits for any setting of the interpreter.
+    f"b'%d' % {{v}} if {-(10**18)} < {{v}} < {10**18} else {{encode}}({{v}})"
+)
 _DECODE_INT = (
     "small if (small := {int_of}({raw})) is not None else "
-    # No sign, no leading zero, and few enough digits for any setting of the interpreter.
+    # No sign, no leading zero, and few enough digits.
     "int({raw}) if {raw}.isdigit() and len({raw}) < 20 and {raw}[0] != 48 else {decode}({raw})"
 )
+
+_FLOAT_TEXTS: Recall[float, bytes] = Recall()
+_FLOATS: Recall[bytes, float] = Recall()
+
+
+def _text_of_float(value: float) -> bytes:
+    text = float.__repr__(value).encode()
+    # 0.0 equals -0.0, and nan nothing.
+    return _FLOAT_TEXTS.keep(value, text) if value and value == value and type(value) is float else text
+
+
+def _float_of_text(raw: bytes) -> float:
+    return _FLOATS.keep(raw, decode_float(raw))
+
+
 _FLOAT = Inline(
     float,
-    "{text}({v}).encode()",
-    "number if repr(number := float({raw})).encode() == {raw} else uncommon()",
-    {"text": float.__repr__},
+    "{known}({v}) or {text}({v})",
+    "number if (number := {known_text}({raw})) is not None else {decode}({raw})",
+    {
+        "known": _FLOAT_TEXTS.known,
+        "text": _text_of_float,
+        "known_text": _FLOATS.known,
+        "decode": _float_of_text,
+    },
     short=True,
 )
 _BOOL = Inline(
@@ -125,7 +151,7 @@ _BOOL = Inline(
 
 def _int(hint: Any, registry: Registry) -> Shape:
     encode, decode = bounded_int(registry.limits)
-    names = {"text_of": _SMALL_TEXTS.get, "int_of": _SMALL_INTS.get, "decode": decode}
+    names = {"small": _SMALL_TEXTS, "encode": encode, "int_of": _SMALL_INTS.get, "decode": decode}
     inline = Inline(int, _ENCODE_INT, _DECODE_INT, names, short=True)
     return Leaf(int, Codec(encode, decode), registry.limits, natural="int", inline=inline)
 
