@@ -1,4 +1,4 @@
-"""Fixtures for every test: one server a run, empty at the start of each test that asks for its address."""
+"""Fixtures for every test: one server for each program, empty at the start of each test that asks for its address."""
 
 from __future__ import annotations
 
@@ -8,35 +8,63 @@ import pytest
 import redis
 
 from rapyer_core.embedded import EmbeddedServer
+from tests.support.builds import NAMES, Build, default_build
 from tests.support.proxy import Proxy
+from tests.support.rights import as_user, create_user, listed_commands
 from tests.support.servers import command, running_server, running_tcp_server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--server", choices=NAMES, help="the server program that all tests run on")
+    parser.addoption(
+        "--restricted", action="store_true", help="log in as the user with the least rights of docs/security.md"
+    )
+
+
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
+def build(request: pytest.FixtureRequest) -> Build:
+    """The server program; tests that start servers of their own pass its `binary` on."""
+    chosen: Build = getattr(request, "param", None) or default_build(request.config)
+    if chosen.binary is None:
+        pytest.skip(chosen.missing)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def server(build: Build) -> Iterator[EmbeddedServer]:
     """The server of the run. Ask for `url` instead, unless its process matters."""
-    with running_server() as server:
+    with running_server(binary=build.binary) as server:
+        if build.restricted:
+            create_user(server.url, listed_commands())
         yield server
 
 
 @pytest.fixture
-def url(server: EmbeddedServer) -> str:
-    """The address (`unix://…`) of an empty server."""
+def admin_url(server: EmbeddedServer) -> str:
+    """The address (`unix://…`) of an empty server, for a user who may do everything."""
     assert command(server.url, "FLUSHALL") == b"+OK\r\n"
     return server.url
 
 
+@pytest.fixture
+def url(admin_url: str, build: Build) -> str:
+    """The address (`unix://…`) of an empty server, as a user of the library has it."""
+    return as_user(admin_url) if build.restricted else admin_url
+
+
 @pytest.fixture(scope="session")
-def _tcp_server() -> Iterator[str]:
-    with running_tcp_server() as url:
+def _tcp_server(build: Build) -> Iterator[str]:
+    with running_tcp_server(binary=build.binary) as url:
+        if build.restricted:
+            create_user(url, listed_commands())
         yield url
 
 
 @pytest.fixture
-def tcp_url(_tcp_server: str) -> str:
+def tcp_url(_tcp_server: str, build: Build) -> str:
     """The address (`redis://127.0.0.1:…`) of an empty server."""
     assert command(_tcp_server, "FLUSHALL") == b"+OK\r\n"
-    return _tcp_server
+    return as_user(_tcp_server) if build.restricted else _tcp_server
 
 
 @pytest.fixture
@@ -47,7 +75,7 @@ def proxy(url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def redis_client(url: str) -> Iterator[redis.Redis]:
-    """A plain redis-py client, to look at what is stored: bytes, nothing decoded."""
-    with redis.Redis.from_url(url) as client:
+def redis_client(admin_url: str) -> Iterator[redis.Redis]:
+    """A plain redis-py client that may do everything, to look at what is stored: bytes, nothing decoded."""
+    with redis.Redis.from_url(admin_url) as client:
         yield client

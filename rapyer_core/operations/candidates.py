@@ -56,7 +56,7 @@ def replies_of(ctx: Context, collection: Collection[Any], commands: Sequence[Com
     replies = yield from read(ctx, commands, model=collection.model.name)
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ServerError):
-            key = command[1] if isinstance(command[1], bytes) else b""
+            key = next((word for word in command[1:2] if isinstance(word, bytes)), b"")
             raise refused(Target(collection, collection.pk_in(key), key), reply)
     return replies
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
-from rapyer_core.errors import AlreadyExists, Conflict, NotFound, RapyerError, WrongKeyType
+from rapyer_core.errors import AlreadyExists, Conflict, NotApplied, NotFound, RapyerError, WrongKeyType
 from rapyer_core.models import Model, Ref, model_of
 from rapyer_core.operations.commit import (
     Change,
@@ -17,13 +18,15 @@ from rapyer_core.operations.commit import (
     blind_delete,
     commit,
     refused,
+    unknown,
     whole,
     write_whole,
 )
 from rapyer_core.operations.edits import after_change
+from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import chunks, read
 from rapyer_core.places import comes_and_goes, places_of
-from rapyer_core.requests import Command, Operation, Reply, ServerError
+from rapyer_core.requests import Batch, Command, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
 
@@ -369,11 +372,38 @@ def delete_many(ctx: Context, targets: Sequence[Target], *, exactly_once: bool |
             outcome = yield from commit(ctx, [Delete(target) for target in part], exactly_once=True)
             gone += sum(seen.exists for seen in outcome.seen)
         else:
-            gone += yield from blind_delete(ctx, part)
+            gone += yield from _delete_part(ctx, part)
     for target in targets:
         if target.obj is not None:
             attach(target.obj, State(target.pk))
     return gone
+
+
+def _delete_part(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
+    try:
+        return (yield from blind_delete(ctx, targets))
+    except NotApplied as error:
+        # A server without memory queues nothing at all, and deleting is how it gets some.
+        if error.code != "OOM":
+            raise
+    return (yield from _delete_without_exec(ctx, targets))
+
+
+def _delete_without_exec(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
+    """Each object by itself; then, with the memory that this gave back, what the indexes still say of them."""
+    commands = [command for target in targets for command in ((b"HEXISTS", target.key, EXISTS), (b"DEL", target.key))]
+    try:
+        replies = yield Batch(commands)
+    except Lost as lost:
+        raise unknown(targets, lost) from None
+    for target, reply in zip(targets, replies[1::2], strict=True):
+        if isinstance(reply, ServerError):
+            raise refused(target, reply)
+    indexed = [target for target in targets if target.collection.indexes]
+    if indexed:
+        with suppress(NotApplied):
+            yield from commit(ctx, [Settle(target) for target in indexed])
+    return sum(there == 1 and gone == 1 for there, gone in zip(replies[::2], replies[1::2], strict=True))
 
 
 @dataclass(slots=True)

@@ -53,7 +53,11 @@ def greet() -> Operation[None]:
         replies = yield Batch([(b"MULTI",), (b"PING",), (b"EXEC",)])
     except Lost as lost:
         raise ConnectionFailed(timed_out=lost.timed_out) from None
-    first = replies[0]
-    if isinstance(first, ServerError) and first.code == "NOPERM":
-        # Without MULTI the commands of a commit would run one by one.
-        raise ServerRefused(code=first.code, reason="the user may not run MULTI and EXEC, which every write needs")
+    for reply in (replies[0], replies[-1]):
+        if not isinstance(reply, ServerError):
+            continue
+        if reply.code == "NOAUTH":
+            raise ServerRefused(code="NOAUTH", reason="the server wants a user name or password")
+        if "NOPERM" in (reply.code, *reply.detail.split()):
+            # Without MULTI the commands of a commit would run one by one; without EXEC they would never run.
+            raise ServerRefused(code="NOPERM", reason="the user may not run MULTI and EXEC, which every write needs")

@@ -8,6 +8,9 @@ import pytest
 
 from rapyer_core import close_rapyer, init_rapyer
 from rapyer_core.sessions import Session
+from tests.support.builds import on_every_server
+
+pytest_generate_tests = on_every_server
 
 
 @pytest.fixture(autouse=True)

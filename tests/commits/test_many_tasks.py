@@ -29,6 +29,8 @@ from rapyer_core import (
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Award, Player
 
+pytestmark = pytest.mark.one_server
+
 MANY = 50
 
 

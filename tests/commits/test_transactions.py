@@ -34,6 +34,8 @@ from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player, full
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.also_restricted
+
 
 @pytest.fixture(autouse=True)
 async def _stored(session: Any) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from rapyer_core import close_rapyer, init_rapyer
 from rapyer_core.sessions import Session
+from tests.support.builds import on_every_server
 from tests.support.proxy import Proxy
+
+pytest_generate_tests = on_every_server
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import redis
 from rapyer_core import sync
 from tests.commits.models import Account, Player
 from tests.faults.processes import line, worker
+from tests.support.builds import Build
 from tests.support.servers import running_server
 
 
@@ -24,6 +25,7 @@ def session(url: str) -> Any:
         yield session
 
 
+@pytest.mark.one_server
 def test_updates_of_several_processes_are_all_kept(url: str, session: Any) -> None:
     sync.save(Player("p"), session=session)
     with ExitStack() as stack:
@@ -34,6 +36,7 @@ def test_updates_of_several_processes_are_all_kept(url: str, session: Any) -> No
     assert sorted(found.numbers) == sorted(list(range(40)) * 3)
 
 
+@pytest.mark.one_server
 def test_a_checked_withdrawal_of_several_processes_ends_at_exactly_zero(url: str, session: Any) -> None:
     sync.save(Player("p", coins=300), session=session)
     with ExitStack() as stack:
@@ -46,6 +49,7 @@ def total(session: Any) -> int:
     return sum(sync.get(Account, name, session=session).coins for name in "abcd")
 
 
+@pytest.mark.one_server
 def test_processes_killed_during_transfers_leave_the_sum_and_no_lock(
     url: str, session: Any, redis_client: redis.Redis
 ) -> None:
@@ -67,10 +71,10 @@ def test_processes_killed_during_transfers_leave_the_sum_and_no_lock(
         time.sleep(0.02)
 
 
-def test_a_server_killed_during_transfers_keeps_the_sum(tmp_path: Any) -> None:
+def test_a_server_killed_during_transfers_keeps_the_sum(tmp_path: Any, build: Build) -> None:
     durable = {"appendonly": "yes", "appendfsync": "always"}
     for turn in range(3):
-        with running_server(tmp_path, **durable) as server:
+        with running_server(tmp_path, binary=build.binary, **durable) as server:
             with sync.open_session(server.url) as session:
                 if turn == 0:
                     for name in "abcd":
@@ -80,7 +84,7 @@ def test_a_server_killed_during_transfers_keeps_the_sum(tmp_path: Any) -> None:
                     assert line(process) == "ready"
                     time.sleep(0.15)
                     os.kill(server.pid, signal.SIGKILL)
-    with running_server(tmp_path, **durable) as server, sync.open_session(server.url) as session:
+    with running_server(tmp_path, binary=build.binary, **durable) as server, sync.open_session(server.url) as session:
         assert total(session) == 4000
 
 
@@ -100,6 +104,7 @@ def test_a_holder_that_was_stopped_past_its_lease_writes_nothing(url: str, sessi
     assert sync.get(Account, "a", session=session).coins == 101
 
 
+@pytest.mark.one_server
 def test_a_holder_that_was_not_disturbed_commits(url: str, session: Any) -> None:
     sync.save(Account("a", 100), session=session)
     with worker("holder", url) as process:

@@ -30,10 +30,12 @@ from rapyer_core import (
     pipeline,
     ref,
     save,
+    verify,
 )
 from rapyer_core.sessions import Session
 from rapyer_core.settings import Settings
 from tests.commits.models import Account, Player, full
+from tests.support.builds import Build
 from tests.support.servers import free_port, running_server, running_tcp_server
 
 SECRET = "canary-5f3a"
@@ -41,17 +43,17 @@ HIDDEN = "hidden-pass-91"
 
 
 @asynccontextmanager
-async def server(**options: Any) -> AsyncIterator[tuple[Session, redis.Redis]]:
-    with running_server(**options) as running, redis.Redis.from_url(running.url) as admin:
+async def server(build: Build, **options: Any) -> AsyncIterator[tuple[Session, redis.Redis]]:
+    with running_server(binary=build.binary, **options) as running, redis.Redis.from_url(running.url) as admin:
         async with open_session(running.url, timeout=2) as session:
             yield session, admin
 
 
-async def test_out_of_memory_is_proven_not_applied_and_deletes_still_work() -> None:
-    async with server(maxmemory="6mb", maxmemory_policy="noeviction") as (session, admin):
+async def test_out_of_memory_is_proven_not_applied_and_deletes_still_work(build: Build) -> None:
+    async with server(build, maxmemory_policy="noeviction") as (session, admin):
         await save(full(), session=session)
         p = await get(Player, "p", session=session)
-        admin.config_set("maxmemory", "1mb")
+        admin.config_set("maxmemory", "1")
         before = admin.hgetall("Player:p")
         p.coins += 1
         p.meta.pop("k")
@@ -69,6 +71,11 @@ async def test_out_of_memory_is_proven_not_applied_and_deletes_still_work() -> N
             assert caught.value.code == "OOM"
             assert admin.hgetall("Player:p") == before
         assert await delete(ref(Player, "p"), session=session)
+        assert not await delete(ref(Player, "p"), session=session)
+        assert not admin.exists("Player:p")
+        admin.config_set("maxmemory", "0")
+        assert (await verify(Player, repair=True, session=session)).objects == 0
+        assert admin.keys("*") == []
 
 
 async def _drop_and_put(session: Session) -> None:
@@ -77,8 +84,8 @@ async def _drop_and_put(session: Session) -> None:
         d.coins += 1
 
 
-async def test_a_read_only_replica_refuses_writes_and_serves_reads() -> None:
-    async with server() as (session, admin):
+async def test_a_read_only_replica_refuses_writes_and_serves_reads(build: Build) -> None:
+    async with server(build) as (session, admin):
         await save(Account("a", 5), session=session)
         _command(admin, "REPLICAOF", "127.0.0.1", free_port())
         for write in (
@@ -99,8 +106,8 @@ async def _locked(session: Session) -> None:
         pass
 
 
-async def test_too_few_replicas() -> None:
-    async with server() as (session, admin):
+async def test_too_few_replicas(build: Build) -> None:
+    async with server(build) as (session, admin):
         await save(Account("a", 5), session=session)
         admin.config_set("min-replicas-to-write", 1)
         with pytest.raises(NotApplied) as caught:
@@ -109,8 +116,8 @@ async def test_too_few_replicas() -> None:
         assert (await get(Account, "a", session=session)).coins == 5
 
 
-async def test_a_busy_server_is_waited_for_until_the_deadline() -> None:
-    async with server(busy_reply_threshold=1, enable_debug_command="yes") as (session, admin):
+async def test_a_busy_server_is_waited_for_until_the_deadline(build: Build) -> None:
+    async with server(build, busy_reply_threshold=1, enable_debug_command="yes") as (session, admin):
         await save(Account("a", 5), session=session)
         script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 60 do end"
         running = asyncio.create_task(asyncio.to_thread(_eval, admin, script))
@@ -146,17 +153,17 @@ def _eval(admin: redis.Redis, script: str) -> None:
         return
 
 
-async def test_a_restart_is_not_noticed_by_the_next_read(tmp_path: Any) -> None:
+async def test_a_restart_is_not_noticed_by_the_next_read(tmp_path: Any, build: Build) -> None:
     port = free_port()
     settings: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always", "port": port, "bind": "127.0.0.1"}
     url = f"redis://127.0.0.1:{port}/0"
-    with running_server(tmp_path, **settings):
+    with running_server(tmp_path, binary=build.binary, **settings):
         session = Session(Settings(url, timeout=2))
         await save(Account("a", 5), session=session)
         await asyncio.gather(*(get(Account, "a", session=session) for _ in range(50)))
     with pytest.raises(ConnectionFailed):
         await get(Account, "a", session=session)
-    with running_server(tmp_path, **settings):
+    with running_server(tmp_path, binary=build.binary, **settings):
         found = await asyncio.gather(*(get(Account, "a", session=session) for _ in range(50)))
         assert {one.coins for one in found} == {5}
         assert await increment(ref(Account, "a"), Account.coins, 1, session=session) == 6
@@ -205,10 +212,10 @@ def _everything(error: BaseException) -> str:
     return "".join(parts) + repr({name: value for name, value in data.items() if name != "raw"})
 
 
-async def test_passwords_and_values_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_passwords_and_values_are_never_shown(build: Build, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     caught: list[BaseException] = []
-    with running_tcp_server(requirepass=HIDDEN) as url:
+    with running_tcp_server(binary=build.binary, requirepass=HIDDEN) as url:
         good = url.replace("redis://", f"redis://:{HIDDEN}@")
         for wrong in (url, url.replace("redis://", f"redis://:{HIDDEN}x@")):
             with pytest.raises(ServerRefused) as refused:
@@ -261,8 +268,8 @@ async def open_session_of_nothing(url: str) -> AsyncIterator[BaseException]:
         yield error
 
 
-async def test_a_user_without_multi_is_told_at_once() -> None:
-    async with server() as (_, admin):
+async def test_a_user_without_multi_is_told_at_once(build: Build) -> None:
+    async with server(build) as (_, admin):
         _command(admin, "ACL", "SETUSER", "limited", "on", "nopass", "~*", "+@all", "-multi")
         url = admin.connection_pool.connection_kwargs["path"]
         with pytest.raises(ServerRefused, match="MULTI"):

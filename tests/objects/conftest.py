@@ -12,6 +12,9 @@ import redis
 import rapyer_core as rc
 from rapyer_core.requests import Command, Reply
 from rapyer_core.transports.aio import Link
+from tests.support.builds import on_every_server
+
+pytest_generate_tests = on_every_server
 
 Hash = Callable[[str], dict[str, str]]
 

@@ -14,6 +14,8 @@ from rapyer_core import Key, redis_model
 from tests.objects.conftest import Hash, Trips
 from tests.objects.models import Achievement, Box, Hero, Player
 
+pytestmark = pytest.mark.one_server
+
 Write = Callable[[Any], Awaitable[Any]]
 
 untyped: Any = rc

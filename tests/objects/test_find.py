@@ -18,6 +18,8 @@ from rapyer_core.expressions import MISSING, parts_of, value_at
 from tests.objects.conftest import Trips
 from tests.objects.models import Player
 
+pytestmark = pytest.mark.one_server
+
 
 @dataclass
 class Part:

@@ -13,6 +13,8 @@ import rapyer_core as rc
 from rapyer_core import Alias, Index, Key, redis_model
 from tests.objects.conftest import Hash
 
+pytestmark = pytest.mark.one_server
+
 
 @redis_model(name="Doc")
 @dataclass

@@ -11,6 +11,8 @@ import pytest
 import rapyer_core as rc
 from tests.objects.models import Achievement, Box, Hero, Player
 
+pytestmark = pytest.mark.one_server
+
 TASKS = 50
 
 

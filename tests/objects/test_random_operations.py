@@ -19,6 +19,8 @@ from rapyer_core.models import model_of
 from rapyer_core.states import state_of
 from tests.objects.models import Box, Hero
 
+pytestmark = pytest.mark.one_server
+
 Step = tuple[Callable[[Any], Awaitable[Any]], Callable[[Box], Any]]
 untyped: Any = rc
 

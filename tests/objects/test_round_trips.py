@@ -11,6 +11,8 @@ import rapyer_core as rc
 from tests.objects.conftest import Trips
 from tests.objects.models import Achievement, Player, Stats
 
+pytestmark = pytest.mark.also_restricted
+
 Call = Callable[[Any], Awaitable[Any]]
 
 COSTS: list[tuple[str, int, Call]] = [

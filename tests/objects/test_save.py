@@ -9,6 +9,8 @@ import rapyer_core as rc
 from tests.objects.conftest import Hash, Trips
 from tests.objects.models import Achievement, Box, Hero, Player
 
+pytestmark = pytest.mark.also_restricted
+
 
 async def test_a_new_object_is_stored_readably(stored: Hash) -> None:
     player = Player("alice", score=12, achievements=[Achievement.FIRST_WIN, Achievement.STREAK])

@@ -16,6 +16,8 @@ import rapyer_core as rc
 from rapyer_core import Index, Key, redis_model
 from tests.objects.conftest import Hash
 
+pytestmark = pytest.mark.one_server
+
 T = TypeVar("T")
 
 

@@ -82,7 +82,8 @@ class Proxy:
         self._refusing = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        user, at, _ = upstream.partition("://")[2].rpartition("@")
+        self.url = f"redis://{user}{at}127.0.0.1:{self.port}/0"
         self._acceptor = _thread(self._accept, "proxy-accept")
 
     def __enter__(self) -> Self:

@@ -62,8 +62,9 @@ def command(url: str, *words: str | bytes) -> bytes:
 
 
 def connect(url: str) -> socket.socket:
-    """A raw connection to a `unix://` or `redis://` address."""
+    """A raw connection to a `unix://` or `redis://` address. Nobody logs in, whatever user the address names."""
     scheme, _, rest = url.partition("://")
+    rest = rest.rpartition("@")[2]
     if scheme == "unix":
         connection = socket.socket(socket.AF_UNIX)
         try:
