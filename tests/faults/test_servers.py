@@ -36,7 +36,7 @@ from rapyer_core.sessions import Session
 from rapyer_core.settings import Settings
 from tests.commits.models import Account, Player, full
 from tests.support.builds import Build
-from tests.support.servers import free_port, running_server, running_tcp_server
+from tests.support.servers import command, free_port, running_server, running_tcp_server
 
 SECRET = "canary-5f3a"
 HIDDEN = "hidden-pass-91"
@@ -121,7 +121,9 @@ async def test_a_busy_server_is_waited_for_until_the_deadline(build: Build) -> N
         await save(Account("a", 5), session=session)
         script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 60 do end"
         running = asyncio.create_task(asyncio.to_thread(_eval, admin, script))
-        await asyncio.sleep(0.1)
+        url = f"unix://{admin.connection_pool.connection_kwargs['path']}"
+        while not command(url, "GET", "k").startswith(b"-BUSY"):
+            await asyncio.sleep(0.01)
         for work in (
             lambda: increment(ref(Account, "a"), Account.coins, 1, session=session, retry=Retry(deadline=0.2)),
             lambda: assign(ref(Account, "a"), Account.coins, 7, session=session, retry=Retry(deadline=0.2)),
