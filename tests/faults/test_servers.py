@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -121,9 +122,7 @@ async def test_a_busy_server_is_waited_for_until_the_deadline(build: Build) -> N
         await save(Account("a", 5), session=session)
         script = "local t = redis.call('time')[1] while redis.call('time')[1] - t < 60 do end"
         running = asyncio.create_task(asyncio.to_thread(_eval, admin, script))
-        url = f"unix://{admin.connection_pool.connection_kwargs['path']}"
-        while not command(url, "GET", "k").startswith(b"-BUSY"):
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(_until_busy, f"unix://{admin.connection_pool.connection_kwargs['path']}")
         for work in (
             lambda: increment(ref(Account, "a"), Account.coins, 1, session=session, retry=Retry(deadline=0.2)),
             lambda: assign(ref(Account, "a"), Account.coins, 7, session=session, retry=Retry(deadline=0.2)),
@@ -146,6 +145,11 @@ def _command(client: Any, *words: Any) -> Any:
 def _clean(admin: redis.Redis) -> dict[str, Any]:
     pool = admin.connection_pool
     return {**pool.connection_kwargs, "connection_class": pool.connection_class}
+
+
+def _until_busy(url: str) -> None:
+    while not command(url, "GET", "k").startswith(b"-BUSY"):
+        time.sleep(0.01)
 
 
 def _eval(admin: redis.Redis, script: str) -> None:
