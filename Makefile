@@ -13,10 +13,10 @@ ARGS   ?=
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers docs bench soak sync format pytest clean
+.PHONY: help demo test lint types layers docs bench bench-contention bench-settings bench-record bench-page soak sync format pytest clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/.demo ## Play the leaderboard on an embedded server, or on RAPYER_URL
 	@$(BIN)/python examples/game_leaderboard.py
@@ -38,8 +38,22 @@ layers: $(VENV)/.dev ## The direction of imports
 docs: $(VENV)/.dev ## The documentation, strictly, into site/
 	@$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.dev ## Ratios against hand-written redis-py
+bench: $(VENV)/.dev ## Ratios against hand-written redis-py; ARGS="--rows increment" for some rows
 	@$(BIN)/python -m bench.run $(ARGS)
+
+bench-contention: $(VENV)/.dev ## Many tasks and processes on one object
+	@$(BIN)/python -m bench.contention $(ARGS)
+
+bench-settings: $(VENV)/.dev ## Whether the hand-written side has the best settings of redis-py
+	@$(BIN)/python -m bench.settings $(ARGS)
+
+bench-record: $(VENV)/.dev ## All of these, into bench/results/ and then into docs/performance.md; on a quiet machine
+	@$(BIN)/python -m bench.run --json bench/results/redis-py.json $(ARGS)
+	@$(BIN)/python -m bench.contention --json bench/results/contention.json
+	@$(MAKE) --no-print-directory bench-page
+
+bench-page: $(VENV)/.dev ## docs/performance.md and its chart, out of bench/results/
+	@$(BIN)/python -m bench.page
 
 soak: $(VENV)/.dev ## The tests of tests/soak, SECONDS each
 	@RAPYER_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/soak --timeout=0 $(ARGS)

@@ -8,10 +8,12 @@ replies. `redis_model` plays no part here: Player is an ordinary dataclass.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 import redis.asyncio
+from redis._parsers import _AsyncRESP2Parser, _AsyncRESP3Parser
 from redis.exceptions import WatchError
 
 from bench.players import LAST_WIN, Achievement, Player, flatten, flatten_to_bytes, unflatten
@@ -19,25 +21,47 @@ from bench.players import LAST_WIN, Achievement, Player, flatten, flatten_to_byt
 BATCH = 500
 """Objects in one explicit pipeline: fastest of 100, 500, 1,000 and 5,000."""
 
-SETTINGS: dict[str, Any] = {"protocol": 2, "socket_timeout": None}
-"""Of a connection."""
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of redis-py. connections: at most; waiting: whether a task waits for one when all are in use, else it fails.
+
+    The defaults are the fastest; `make bench-settings` shows what others cost.
+    """
+
+    protocol: int = 2
+    socket_timeout: float | None = None
+    hiredis: bool = True
+    connections: int = 64
+    waiting: bool = False
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Arguments of a connection."""
+        return {"protocol": self.protocol, "socket_timeout": self.socket_timeout}
+
+    def pool(self, url: str) -> redis.asyncio.ConnectionPool:
+        arguments = {"max_connections": self.connections, **self.connection}
+        if not self.hiredis:
+            arguments["parser_class"] = _AsyncRESP3Parser if self.protocol == 3 else _AsyncRESP2Parser
+        if self.waiting:
+            return redis.asyncio.BlockingConnectionPool.from_url(url, timeout=None, **arguments)
+        return redis.asyncio.ConnectionPool.from_url(url, **arguments)
 
 
-def pool(url: str, tasks: int) -> redis.asyncio.ConnectionPool:
-    """The pool that is fastest for so many tasks at once."""
-    if tasks > 64:
-        return redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=16, timeout=None, **SETTINGS)
-    return redis.asyncio.ConnectionPool.from_url(url, max_connections=64, **SETTINGS)
+def best(tasks: int) -> Settings:
+    """The fastest for so many tasks at once."""
+    return Settings(connections=16, waiting=True) if tasks > 64 else Settings()
 
 
 class ByHand:
-    """Hand-written storage of players. tasks: how many use it at once."""
+    """Hand-written storage of players."""
 
-    def __init__(self, url: str, prefix: str, tasks: int) -> None:
+    def __init__(self, url: str, prefix: str, settings: Settings) -> None:
         self.prefix = prefix
         # Any: redis-py's annotations want queued commands of a pipeline awaited, and allow replies that are str.
-        self.redis: Any = redis.asyncio.Redis(connection_pool=pool(url, tasks))
-        self.blocking: Any = redis.Redis.from_url(url, **SETTINGS)
+        self.redis: Any = redis.asyncio.Redis(connection_pool=settings.pool(url))
+        self.blocking: Any = redis.Redis.from_url(url, **settings.connection)
         self.raw: dict[str, dict[bytes, bytes]] = {}
 
     async def close(self) -> None:

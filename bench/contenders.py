@@ -14,7 +14,7 @@ import redis.asyncio
 from redis.exceptions import WatchError
 
 import rapyer_core
-from bench.by_hand import pool
+from bench.by_hand import best
 from bench.players import Achievement, Player, change
 from rapyer_core import ref
 
@@ -58,7 +58,7 @@ class _ByHand:
     async def open(self, url: str, prefix: str, tasks: int) -> None:
         self.key = f"{prefix}player-0"
         # Any: redis-py's annotations want queued commands of a pipeline awaited.
-        self.redis: Any = redis.asyncio.Redis(connection_pool=pool(url, tasks))
+        self.redis: Any = redis.asyncio.Redis(connection_pool=best(tasks).pool(url))
 
     async def close(self) -> None:
         await self.redis.aclose()

@@ -27,7 +27,7 @@ def server() -> Iterator[str]:
 
 
 def machine(url: str) -> dict[str, str]:
-    """Of this run."""
+    """Of this run. load: how many processes wanted a core in the minute before; more than 0.5 disturbs."""
     with redis.Redis.from_url(url) as client:
         info = client.info("server")
     name = "Valkey" if "valkey_version" in info else "Redis"
@@ -37,6 +37,7 @@ def machine(url: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "server": f"{name} {info.get('valkey_version', info['redis_version'])}",
         "connection": "Unix socket" if url.startswith("unix:") else "TCP",
     }

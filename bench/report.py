@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.result import Result
+from bench.sizes import Size
 
 FLOOR = 0.5
 """No row may be slower than half of the hand-written code."""
@@ -82,11 +83,38 @@ def _style(found: Result) -> str:
     return "green" if found.ratio.median >= 1 else "yellow"
 
 
-def show(results: list[Result], machine: Mapping[str, str], console: Console) -> None:
-    """Print the table and what it was measured on."""
-    console.print(table(results))
-    wanted = [found for found in results if found.target is not None]
-    if wanted:
-        console.print(f"{sum(bool(found.met) for found in wanted)} of {len(wanted)} targets met")
+def size_table(found: Iterable[Size]) -> Table:
+    """What is no ratio of times."""
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made.add_column("what", no_wrap=True)
+    for heading in ("ours", "by hand", "at most", "met"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    made.add_column("note")
+    for size in found:
+        made.add_row(
+            size.name,
+            amount(size.ours, size.unit),
+            "" if size.hand is None else amount(size.hand, size.unit),
+            amount(size.most, size.unit),
+            Text("yes", style="green") if size.met else Text("no", style="yellow"),
+            size.note,
+        )
+    return made
+
+
+def amount(value: float, unit: str) -> str:
+    """Whole bytes; a tenth of anything else."""
+    return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+
+
+def show(results: list[Result], sizes: list[Size], machine: Mapping[str, str], console: Console) -> None:
+    """Print the tables and what they were measured on."""
+    if results:
+        console.print(table(results))
+    if sizes:
+        console.print(size_table(sizes))
+    met = [found.met for found in results if found.met is not None] + [size.met for size in sizes]
+    if met:
+        console.print(f"{sum(met)} of {len(met)} targets met")
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim")
     console.print(NOTES, style="dim")

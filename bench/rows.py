@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from bench import limit
 from bench.by_hand import ByHand
@@ -11,6 +12,7 @@ from bench.contest import Contest
 from bench.laps import Run, at_once, blocking, blocking_batches, by_tasks
 from bench.ours import Ours
 from bench.players import Player
+from bench.sizes import Size, memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,28 @@ ROWS: tuple[Row | Contest, ...] = (
 """What is measured, in the order of the table. Bulk and batch rows write a lap's players in few round trips."""
 
 
-def chosen(patterns: Sequence[str]) -> list[Row | Contest]:
+@dataclass(frozen=True, slots=True)
+class SizeRow:
+    """A case that is no ratio of times. measure: by the address of the server and the number of rounds."""
+
+    title: str
+    measure: Callable[[str, int], Size]
+
+
+SIZES: tuple[SizeRow, ...] = (SizeRow("memory of one player on the server", memory),)
+
+
+class Titled(Protocol):
+    """What has a title to choose it by."""
+
+    @property
+    def title(self) -> str: ...
+
+
+T = TypeVar("T", bound=Titled)
+
+
+def chosen(patterns: Sequence[str], rows: Sequence[T]) -> list[T]:
     """The rows whose title contains one of the texts, in any case; all, if there is none."""
     wanted = [pattern.lower() for pattern in patterns]
-    return [row for row in ROWS if not wanted or any(text in row.title.lower() for text in wanted)]
+    return [row for row in rows if not wanted or any(text in row.title.lower() for text in wanted)]

@@ -20,7 +20,7 @@ from bench.machine import machine, server
 from bench.measure import rate, ratio
 from bench.report import console, show
 from bench.result import Result
-from bench.rows import Row, chosen
+from bench.rows import ROWS, SIZES, Row, chosen
 from bench.stage import Stage
 
 ROUNDS = 15
@@ -31,24 +31,30 @@ QUICK_OPERATIONS = 16
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 if no row was chosen. Raises SidesDiffer."""
     options = _parser().parse_args(arguments)
-    rows = chosen(options.rows)
+    rows, sizes = chosen(options.rows, ROWS), chosen(options.rows, SIZES)
     if options.quick:
         rows = [row.smaller(QUICK_OPERATIONS) for row in rows]
     out = console()
-    if not rows:
+    if not (rows or sizes):
         out.print("no row has such a title; --list shows them")
         return 1
     if options.list:
-        for row in rows:
+        for row in (*rows, *sizes):
             out.print(row.title, highlight=False)
         return 0
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     with server() as url:
         found = machine(url)
         results = [_measured(url, row, rounds, out) for row in rows]
-    show(results, found, out)
+        measured = [size.measure(url, rounds) for size in sizes]
+    show(results, measured, found, out)
     if options.json is not None:
-        written = {"machine": found, "rows": [result.as_json() for result in results]}
+        written = {
+            "machine": found,
+            "rounds": rounds,
+            "rows": [result.as_json() for result in results],
+            "sizes": [size.as_json() for size in measured],
+        }
         options.json.write_text(json.dumps(written, indent=2) + "\n")
     return 0
 

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
-from bench.by_hand import ByHand
+from bench.by_hand import ByHand, best
 from bench.laps import Failed, Results
 from bench.limit import Limit, LoopLimit
 from bench.measure import Lap, Prepare, Round, in_turn, rate, ratio, timed
@@ -31,7 +31,7 @@ class Stage:
         self._row = row
         self._runner = asyncio.Runner()
         self._ours = Ours(url, PREFIX)
-        self._hand = ByHand(url, f"{PREFIX}hand:", row.tasks)
+        self._hand = ByHand(url, f"{PREFIX}hand:", best(row.tasks))
         self._limits: dict[str, Limit] = {}
         if row.limit is not None:
             self._limits["limit"] = Limit(url, f"{PREFIX}limit:")

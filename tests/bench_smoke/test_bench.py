@@ -17,7 +17,8 @@ from bench.laps import blocking, by_tasks
 from bench.ours import Ours
 from bench.players import FIELDS, Player, flatten, flatten_to_bytes, make_player, unflatten
 from bench.result import SidesDiffer
-from bench.rows import ROWS, Row, chosen
+from bench.rows import ROWS, SIZES, Row, chosen
+from bench.sizes import memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,6 +91,15 @@ def test_sides_that_return_something_else_are_an_error(url: str) -> None:
         opened.measure(1)
 
 
+def test_memory_is_that_of_the_same_player_on_both_sides(url: str, redis_client: redis.Redis) -> None:
+    """Two more fields cost something, and not half of the player."""
+    found = memory(url, 1)
+    assert found.hand is not None
+    assert found.hand < found.ours < 1.5 * found.hand
+    assert found.most == pytest.approx(1.05 * found.hand)
+    assert redis_client.dbsize() == 0
+
+
 def test_the_hand_written_player_has_23_fields_and_comes_back() -> None:
     player = make_player(7)
     assert len(flatten(player)) == len(flatten_to_bytes(player)) == FIELDS
@@ -97,8 +107,9 @@ def test_the_hand_written_player_has_23_fields_and_comes_back() -> None:
 
 
 def test_rows_are_chosen_by_texts_in_their_titles(url: str) -> None:
-    assert {row.group for row in chosen(["64 TASKS"])} == {"64 tasks"}
-    assert chosen([]) == list(ROWS)
+    assert {row.group for row in chosen(["64 TASKS"], ROWS)} == {"64 tasks"}
+    assert chosen([], ROWS) == list(ROWS)
+    assert chosen(["no such row"], SIZES) == []
     done = run(url, "--rows", "no such row")
     assert done.returncode == 1
     assert "no row has such a title" in done.stdout
