@@ -243,9 +243,10 @@ class _Commit:
             for unit, found, change in zip(self.units, seen, self.tried.changes, strict=True)
             for command in _commands(unit.target, found, change)
         ]
-        if not commands and not self.extra and lead is None and len(self.units) + len(self.fences) < 2:
+        writes = bool(commands or self.extra)
+        if not writes and lead is None and len(self.units) + len(self.fences) < 2:
             return True
-        if self.token is not None:
+        if writes and self.token is not None:
             commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
         return (yield from self._write([*commands, *self.extra], self._tails()))
 
@@ -264,6 +265,9 @@ class _Commit:
         try:
             replies = exec_replies(whole_batch(self.targets, (yield atomic([*commands, *tails]))))
         except Lost as lost:
+            if not commands:
+                # An EXEC that only validates what was read may be sent again, as any reading.
+                raise Lost(sent=False, timed_out=lost.timed_out) from None
             if lost.sent and self.token is not None:
                 self.doubt, self.settled = self.doubt or now, False
             raise

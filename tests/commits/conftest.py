@@ -8,6 +8,7 @@ import pytest
 
 from rapyer_core import close_rapyer, init_rapyer
 from rapyer_core.sessions import Session
+from tests.faults.held import held
 from tests.support.builds import on_every_server
 
 pytest_generate_tests = on_every_server
@@ -18,9 +19,5 @@ async def session(url: str) -> AsyncIterator[Session]:
     """A default session on an empty server. At the end nothing may be held any more."""
     session = await init_rapyer(url)
     yield session
-    pool, turns = session.loop.pool, session.loop.turns
-    assert len(pool._idle) == len(pool._links)
-    assert turns._locks == {}
-    assert session.loop.reserved == {}
-    assert session.loop.listener._ears == {}
+    assert held(session) == []
     await close_rapyer()

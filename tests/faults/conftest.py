@@ -8,6 +8,7 @@ import pytest
 
 from rapyer_core import close_rapyer, init_rapyer
 from rapyer_core.sessions import Session
+from tests.faults.held import held
 from tests.support.builds import on_every_server
 from tests.support.proxy import Proxy
 
@@ -20,9 +21,5 @@ async def session(proxy: Proxy) -> AsyncIterator[Session]:
     session = await init_rapyer(proxy.url, timeout=1)
     proxy.clear()
     yield session
-    pool, turns = session.loop.pool, session.loop.turns
-    assert len(pool._idle) == len(pool._links)
-    assert turns._locks == {}
-    assert session.loop.reserved == {}
-    assert session.loop.listener._ears == {}
+    assert held(session) == []
     await close_rapyer()

@@ -5,8 +5,7 @@ reply reaches the wrong caller, and the commit is there as a whole or not at all
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import redis
@@ -31,40 +30,10 @@ from rapyer_core import (
 from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
+from tests.faults.held import assert_nothing_held, assert_replies_are_ones_own
+from tests.support.cancelling import CancelledAtStep
 
 pytestmark = pytest.mark.one_server
-
-
-class CancelledAtStep:
-    """Runs an awaitable and throws CancelledError in at its n-th suspension. Awaitable itself."""
-
-    def __init__(self, work: Awaitable[Any], step: int) -> None:
-        self._work, self._step = work, step
-        self.struck = False
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._work.__await__()
-        count = 0
-        try:
-            waited_for = inner.send(None)
-            while True:
-                count += 1
-                if count == self._step:
-                    self.struck = True
-                    if waited_for is not None:
-                        # What Task.cancel does with the future that the task waits for.
-                        waited_for._asyncio_future_blocking = False
-                        waited_for.cancel()
-                    waited_for = inner.throw(asyncio.CancelledError())
-                    continue
-                yield from _through(waited_for)
-                waited_for = inner.send(None)
-        except StopIteration as end:
-            return end.value
-
-
-def _through(waited_for: Any) -> Generator[Any, Any, None]:
-    yield waited_for
 
 
 async def _save_new() -> None:
@@ -144,16 +113,7 @@ OPERATIONS: dict[str, Callable[[], Awaitable[None]]] = {
 
 
 async def _check(session: Session, client: redis.Redis, known: Player) -> None:
-    # The shielded release of a lock may still be under way.
-    pool, turns = session.loop.pool, session.loop.turns
-    for _ in range(200):
-        if len(pool._idle) == len(pool._links) and not turns._locks and not client.keys("~*lock*"):
-            break
-        await asyncio.sleep(0.005)
-    assert len(pool._idle) == len(pool._links)
-    assert turns._locks == {}
-    assert session.loop.reserved == {}
-    assert list(session.loop.tasks) == []
+    await assert_nothing_held(session)
     assert client.keys("~*lock*") == []
     found = await get(Player, "p")
     assert found.coins - 100 in (found.wins, 5)
@@ -162,12 +122,7 @@ async def _check(session: Session, client: redis.Redis, known: Player) -> None:
     assert a in (b"100", b"95")
     if a == b"95":
         assert found.coins == 105
-    # Whatever connection is used next: its replies are its own, and no WATCH makes it fail.
-    for _ in range(len(pool._links)):
-        link = await pool.acquire()
-        assert await link.roundtrip([(b"PING", b"mine"), (b"PING", b"too")]) == [b"mine", b"too"]
-        pool.release(link)
-        pool._idle.insert(0, pool._idle.pop())
+    await assert_replies_are_ones_own(session, client, "Player:p", "Account:a", "Account:b", "Account:new")
     await reload(known)
     assert known.name == "p"
 

@@ -24,7 +24,7 @@ from typing import Literal, Self
 from tests.support import frames
 from tests.support.servers import connect
 
-Kind = Literal["cut_before", "cut_after", "eat_reply", "half_reply", "hold", "hold_reply"]
+Kind = Literal["cut_before", "half_request", "cut_after", "eat_reply", "half_reply", "hold", "hold_reply"]
 
 EVENT_TIMEOUT = 30.0
 
@@ -97,6 +97,10 @@ class Proxy:
     def cut_before(self, *match: bytes, nth: int = 1, times: int = 1) -> Fault:
         """Closes the connection instead of forwarding the request: the server never sees it."""
         return self._program(Fault("cut_before", match, nth, times))
+
+    def half_request(self, *match: bytes, nth: int = 1, times: int = 1) -> Fault:
+        """Forwards the first half of the request, then closes the connection: the server never has the whole."""
+        return self._program(Fault("half_request", match, nth, times))
 
     def cut_after(self, *match: bytes, nth: int = 1, times: int = 1) -> Fault:
         """Forwards the request and closes the connection without waiting: its outcome is open.
@@ -241,11 +245,11 @@ class _Link:
         ready: list[bytes] = []
         for message in messages:
             fault = self._proxy.fault_for(frames.words(message))
-            if fault is not None and fault.kind in ("cut_before", "hold"):
-                self._send(ready)
+            if fault is not None and fault.kind in ("cut_before", "half_request", "hold"):
+                self._send(ready if fault.kind != "half_request" else [*ready, message[: len(message) // 2]])
                 ready = []
                 fault.strike()
-                if fault.kind == "cut_before":
+                if fault.kind != "hold":
                     self.close()
                     return False
             self._unanswered.append(fault)
