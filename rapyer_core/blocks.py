@@ -91,6 +91,7 @@ class Block:
             raise TypeError("insert takes an object, not a ref or draft")
         target = self.ctx.target(obj)
         fields = target.collection.dump(obj, target.pk)
+        target.collection.check_rules(obj, target.pk)
         known = self.recorders.get(target.key)
         if target.key in self.saves or (known is not None and known.is_there):
             raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already")
@@ -137,9 +138,11 @@ class Block:
         for obj, target in self.saves.values():
             fields = target.collection.dump(obj, target.pk)
             stored = state_of(obj).stored
-            units.append(
-                SaveWhole(target, fields) if stored is None else save_changes(target, dict(stored), fields, False)
-            )
+            if stored is None:
+                target.collection.check_rules(obj, target.pk)
+                units.append(SaveWhole(target, fields))
+            else:
+                units.append(save_changes(target, dict(stored), fields, False))
         return units
 
     def commit(self, watching: bool = False, fences: Iterable[Fence] = ()) -> Operation[Outcome | None]:

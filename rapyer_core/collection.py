@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,7 @@ from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, own_model, pk_of, ref_parts
+from rapyer_core.places import is_below
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.states import State, attach, state_of
@@ -222,6 +223,20 @@ class Collection(Generic[T]):
         except RapyerError:
             with self.named(pk):
                 raise
+
+    def check_rules(self, obj: T, pk: str) -> None:
+        """ConstraintError if an object that can be stored breaks a rule."""
+        if self.mapper.ruled:
+            with self.named(pk):
+                self.mapper.root.check(obj)
+
+    def check_changed(self, obj: T, pk: str, changed: Sequence[bytes]) -> None:
+        """The same for the changed fields of an object, and for what these lie in."""
+        root = self.mapper.root
+        for name, rule in root.shape.broken(obj, b"") if self.mapper.ruled else ():
+            if any(is_below(name, [other]) or is_below(other, [name]) for other in changed):
+                with self.named(pk):
+                    raise root.breach(name, rule)
 
     def load(self, fields: Mapping[bytes, bytes], pk: str) -> T:
         """The object of stored fields, remembering them. DecodeError names what cannot be read."""

@@ -124,9 +124,12 @@ def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     _refuse_key(recorder, slot)
     value = plain(value)
     if not slot.is_field:
-        recorder.record(Assign(slot, recorder.dumped(slot, value)))
+        fields = recorder.dumped(slot, value)
+        recorder.check(slot, value)
+        recorder.record(Assign(slot, fields))
         return
     raw = recorder.encoded(slot, value)
+    recorder.check(slot, value)
     if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
         value = slot.decode(raw)
     recorder.record_field(Assign(slot, {slot.name: raw}), value, raw)
@@ -303,7 +306,10 @@ class _View(Handle):
     def _fresh(self, values: Iterable[Any]) -> Callable[[], list[Any]]:
         """Makes the elements anew at each call; refuses now what cannot be stored."""
         recorder, place = inside_of(self).recorder, self._child(0)
-        dumped = [recorder.dumped(place, plain(value)) for value in values]
+        dumped = []
+        for value in map(plain, values):
+            dumped.append(recorder.dumped(place, value))
+            recorder.check(place, value)
         return lambda: [value_of(place, fields) for fields in dumped]
 
     def __eq__(self, other: object) -> bool:
@@ -529,6 +535,17 @@ class DraftDict(_View, MutableMapping[Any, Any]):
             raise KeyError(key)
         return inside.recorder.record(Call(inside.slot, "pop", lambda: (key,), child))
 
+    def update(self, *others: Any, **values: Any) -> None:
+        """Set entries, all or none of them. Reads nothing."""
+        entries = dict(*map(plain, others), **values)
+        inside = inside_of(self)
+        for key, value in entries.items():
+            child, value = self._child(key), plain(value)
+            inside.recorder.dumped(child, value)
+            inside.recorder.check(child, value)
+        for key, value in entries.items():
+            self[key] = value
+
     def clear(self) -> None:
         """Empty it. Reads nothing."""
         self._call("clear")
@@ -585,11 +602,16 @@ class DraftSet(_View, MutableSet[Any]):
 
     def add(self, value: Any) -> None:
         """Add a member. Reads nothing."""
-        self._call("add", self._storable(value))
+        self._call("add", self._checked(value))
 
     def discard(self, value: Any) -> None:
         """Remove a member if it is there. Reads nothing."""
         self._call("discard", self._storable(value))
+
+    def _checked(self, value: Any) -> Any:
+        member, inside = self._storable(value), inside_of(self)
+        inside.recorder.check_parts(inside.slot, {member})
+        return member
 
     def _storable(self, value: Any) -> Any:
         member, inside = plain(value), inside_of(self)
@@ -604,9 +626,9 @@ class DraftSet(_View, MutableSet[Any]):
 
     def update(self, *others: Iterable[Any]) -> None:
         """Add members. Reads nothing."""
-        for other in others:
-            for member in list(other):
-                self.add(member)
+        members = [self._checked(member) for other in others for member in other]
+        for member in members:
+            self._call("add", member)
 
     def difference_update(self, *others: Iterable[Any]) -> None:
         """Remove members. Reads nothing."""

@@ -17,7 +17,7 @@ from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields
+from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields, check_rules
 from rapyer_core.places import kind_of, put_in_own, stored_names
 from rapyer_core.states import State, attach
 
@@ -57,6 +57,8 @@ class Recorder(Unit):
     former: Recorder | None = None
     presence: bool = False
     deleted: bool = False
+    may_break: bool = False
+    """Whether something was written that may break a rule."""
     open: bool = True
     edits: list[Edit] = field(default_factory=list)
     exact: dict[bytes, int] = field(default_factory=dict)
@@ -167,6 +169,7 @@ class Recorder(Unit):
         result = edit.apply(self.work)
         self.edits.append(edit)
         self.written = None
+        self.may_break = True
         if moving:
             self.moved.append(edit.touched)
         if isinstance(edit, Assign):
@@ -177,6 +180,8 @@ class Recorder(Unit):
         """The same for a place that is one field, whose new value and its stored form are known already."""
         self.check_open()
         slot = edit.slot
+        if slot.may_break:
+            self.may_break = True
         if isinstance(edit, Assign):
             if self.copies:
                 self._settle(edit)
@@ -213,6 +218,18 @@ class Recorder(Unit):
         """The stored form of a plain value; an error names the object."""
         with self.target.collection.named(self.target.pk):
             return slot.dump(value)
+
+    def check(self, slot: Slot, value: Any) -> None:
+        """ConstraintError if a plain value breaks a rule of the place, whatever is stored."""
+        if slot.may_break and self.target.collection.mapper.ruled:
+            with self.target.collection.named(self.target.pk):
+                slot.check(value)
+
+    def check_parts(self, slot: Slot, value: Any) -> None:
+        """The same for what is in the value, without the value as a whole."""
+        if self.target.collection.mapper.ruled:
+            with self.target.collection.named(self.target.pk):
+                slot.check_parts(value)
 
     def finish(self) -> None:
         """Before a commit: copies that were changed are written back. Nothing can be recorded from here on."""
@@ -260,6 +277,7 @@ class Recorder(Unit):
             self.result = self.work
             with self.target.collection.named(self.target.pk):
                 self.after = self.target.collection.dump(self.work, self.target.pk)
+                self.target.collection.check_rules(self.work, self.target.pk)
             return Change(put=self.after, replace=True)
         self.verify(seen)
         if self.deleted:
@@ -267,9 +285,12 @@ class Recorder(Unit):
         self.result, self.after = None, seen.fields
         if not self.edits:
             return Change()
-        if seen.fields is not self.entry and seen.fields != self.entry:
+        as_read = seen.fields is self.entry or seen.fields == self.entry
+        if not as_read:
             self.result = self._replayed(seen.fields)
-        elif self.written is not None and self._holders <= seen.fields.keys():
+        if self.may_break:
+            self._check_rules()
+        if as_read and self.written is not None and self._holders <= seen.fields.keys():
             put = {name: raw for name, raw in self.written.items() if seen.fields.get(name) != raw}
             self.after = {**seen.fields, **put}
             return Change(put=put)
@@ -280,6 +301,17 @@ class Recorder(Unit):
             )
         self.after = after_change(seen.fields, put, drop)
         return Change(put=put, drop=drop)
+
+    def _check_rules(self) -> None:
+        """ConstraintError if a written place breaks a rule with what is stored now."""
+        alone = self.first is LATER and self.result is None and self.written is not None
+        with self.target.collection.named(self.target.pk):
+            if alone and not any(slot.in_ruled for slot, _ in self._single.values()):
+                for slot, value in self._single.values():
+                    slot.check(value)
+            else:
+                obj = self.work if self.result is None else self.result
+                check_rules(self.target, [edit.touched for edit in self.edits], obj)
 
     @staticmethod
     def _is_below_stored(slot: Slot, fields: Fields) -> bool:

@@ -11,7 +11,7 @@ ConstraintError for bad values, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, LiteralString, TypeVar, overload
@@ -196,7 +196,7 @@ async def modify(
 
 async def append(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     value: E,
     *,
     exactly_once: bool | None = None,
@@ -210,7 +210,7 @@ async def append(
 
 async def extend(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     values: Iterable[E],
     *,
     exactly_once: bool | None = None,
@@ -224,7 +224,7 @@ async def extend(
 
 async def insert_at(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     index: int,
     value: E,
     *,
@@ -240,7 +240,7 @@ async def insert_at(
 @overload
 async def pop(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     key: int = ...,
     *,
     exactly_once: bool | None = ...,
@@ -250,7 +250,7 @@ async def pop(
 @overload
 async def pop(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     *,
     exactly_once: bool | None = ...,
@@ -260,7 +260,7 @@ async def pop(
 @overload
 async def pop(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     key: int = ...,
     *,
     default: D,
@@ -271,7 +271,7 @@ async def pop(
 @overload
 async def pop(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     *,
     default: D,
@@ -300,7 +300,7 @@ async def pop(
 @overload
 async def remove(
     obj: Any,
-    path: list[E] | set[E],
+    path: MutableSequence[E] | MutableSet[E],
     item: E,
     *,
     exactly_once: bool | None = ...,
@@ -310,7 +310,7 @@ async def remove(
 @overload
 async def remove(
     obj: Any,
-    path: dict[K, Any],
+    path: MutableMapping[K, Any],
     item: K,
     *,
     exactly_once: bool | None = ...,
@@ -333,7 +333,7 @@ async def remove(
 
 async def clear(
     obj: Any,
-    path: list[Any] | dict[Any, Any] | set[Any],
+    path: MutableSequence[Any] | MutableMapping[Any, Any] | MutableSet[Any],
     *,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
@@ -346,7 +346,7 @@ async def clear(
 
 async def put(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     value: V,
     *,
@@ -361,7 +361,7 @@ async def put(
 
 async def merge(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     values: Mapping[K, V],
     *,
     exactly_once: bool | None = None,
@@ -375,7 +375,7 @@ async def merge(
 
 async def add(
     obj: Any,
-    path: set[E],
+    path: MutableSet[E],
     *members: E,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
@@ -388,7 +388,7 @@ async def add(
 
 async def discard(
     obj: Any,
-    path: set[E],
+    path: MutableSet[E],
     *members: E,
     exactly_once: bool | None = None,
     retry: Retry | None = None,

@@ -47,6 +47,7 @@ class Mapper(Generic[T]):
         self._slots: dict[Steps, Slot] = {}
         self._generated_dump: Callable[[T], Fields] = self._dump_first
         self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
+        self._ruled = (-1, False)
 
     def __repr__(self) -> str:
         return f"<Mapper of {self.cls.__name__}>"
@@ -207,6 +208,16 @@ class Mapper(Generic[T]):
         for part in self.root.parts():
             add(part)
         return tuple(found)
+
+    # -- rules -----------------------------------------------------------------------------------------------
+
+    @property
+    def ruled(self) -> bool:
+        """Whether an object can break a rule. Found out again when there are new classes: a subclass may bring one."""
+        if self._ruled[0] != RecordShape.read_classes:
+            ruled = self.shape.ruled()
+            self._ruled = RecordShape.read_classes, ruled
+        return self._ruled[1]
 
     # -- changes ---------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from .hints import identity, name_of, origin_of, peel
 from .limits import Limits
 from .mapper import Mapper
 from .markers import PackedMarker
+from .rules import check_fit, rules_of
 from .shape import FOREIGN, Leaf, Shape
 from .types.packed import PackedLeaf
 from .types.records import RecordShape
@@ -239,6 +240,12 @@ class Registry:
 
     def _dispatch(self, hint: Any, converter: cattrs.Converter) -> Shape:
         peeled, metadata = peel(hint)
+        rules = rules_of(metadata)
+        check_fit(peeled, rules)
+        shape = self._shape_of(hint, peeled, metadata, converter)
+        return shape.with_rules(rules) if rules else shape
+
+    def _shape_of(self, hint: Any, peeled: Any, metadata: tuple[Any, ...], converter: cattrs.Converter) -> Shape:
         codec = next((extra for extra in metadata if isinstance(extra, Codec)), None)
         if codec is not None:
             return self.shape_of_codec(peeled, codec)

@@ -7,7 +7,8 @@ classes or registries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
@@ -18,6 +19,7 @@ from .json_text import dump_json, load_json
 from .limits import Limits
 from .names import escape, join, unescape
 from .paths import Step
+from .rules import Rule
 from .stored import BAD, Stored
 
 __all__ = ["Child", "Inline", "Key", "Leaf", "Shape"]
@@ -76,6 +78,10 @@ class Chosen(NamedTuple):
     own: bytes | None
 
 
+Held: TypeAlias = "tuple[Shape, Any, bytes]"
+"""A value in another one: its shape, itself, its stored name."""
+
+
 class Shape:
     """What is stored in a place of one type. One instance for each hint; it holds no values."""
 
@@ -88,6 +94,8 @@ class Shape:
     """Its elements are numbered: it changes as one unit."""
     has_entries: bool = False
     """What lies directly below it comes and goes with the value."""
+    rules: tuple[Rule, ...] = ()
+    """What its own Annotated says a value must be."""
 
     @property
     def tag(self) -> str:
@@ -178,6 +186,49 @@ class Shape:
     def chosen(self, head: bytes | None) -> Chosen:
         """Which alternative a stored own text says: of a union, of a class with subclasses."""
         return Chosen("", self, head)
+
+    # -- rules -----------------------------------------------------------------------------------------------
+
+    def with_rules(self, rules: tuple[Rule, ...]) -> Shape:
+        """The same shape, whose values must keep these rules as well."""
+        made = copy.copy(self)
+        made.rules = (*self.rules, *rules)
+        return made
+
+    def own_rules(self) -> bool:
+        """Whether a value as a whole can break a rule, be it as one alternative."""
+        return bool(self.rules)
+
+    def rules_for(self, value: Any) -> Iterable[Rule]:
+        """The rules that a value as a whole must keep."""
+        return self.rules
+
+    def ruled(self, seen: set[Shape] | None = None) -> bool:
+        """Whether a value, or something in it, can break a rule. `seen`: already looked at."""
+        if self.rules:
+            return True
+        seen = set() if seen is None else seen
+        if self in seen:
+            return False
+        seen.add(self)
+        return any(shape.ruled(seen) for shape in self.inside())
+
+    def held(self, value: Any, name: bytes) -> Iterable[Held]:
+        """The values in a value that can be stored, one level down: with their shapes and stored names."""
+        return ()
+
+    def broken(self, value: Any, name: bytes) -> Iterator[tuple[bytes, Rule]]:
+        """The rules that a value which can be stored breaks, with the stored names of what breaks them.
+
+        None keeps every rule: it is no value.
+        """
+        if value is None:
+            return
+        for rule in self.rules_for(value):
+            if not rule.holds(value):
+                yield name, rule
+        for shape, inner, at in self.held(value, name):
+            yield from shape.broken(inner, at)
 
     # -- checks ----------------------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from .errors import DecodeError, EncodeError, LimitExceeded, MissingEntry, PathError, RapyerError
+from .errors import ConstraintError, DecodeError, EncodeError, LimitExceeded, MissingEntry, PathError, RapyerError
 from .names import join
 from .paths import Item, Step, Steps, render
+from .rules import Rule
 from .shape import Child, Default, Fields, Leaf, Shape
 from .stored import BAD, Stored
 from .types.mappings import DictShape
@@ -34,15 +35,19 @@ class Slot:
     the way to it. `renamed`: it, or what it lies in, has a former name. `is_field`: it is one stored field,
     whatever its value. `is_counter`: its text is an int in decimal, so that a server can count it.
     `stands_alone`: it is one field, and means something without what is beside it: a field of the object,
-    or an entry of a dict.
+    or an entry of a dict. `in_ruled`: something that it lies in has a rule of its own, so that a change of it
+    is right or wrong by what is beside it. `may_break`: its values may break a rule; not for sure, but if
+    not, never.
     """
 
     __slots__ = (
         "_children",
         "child_of",
         "former",
+        "in_ruled",
         "is_counter",
         "is_field",
+        "may_break",
         "metadata",
         "model",
         "name",
@@ -75,6 +80,8 @@ class Slot:
             and not self.renamed
             and (self.sure or (parent is not None and parent.sure and parent.shape.kind == "dict"))
         )
+        self.in_ruled: bool = parent is not None and (parent.in_ruled or parent.shape.own_rules())
+        self.may_break: bool = not self.is_field or self.in_ruled or shape.own_rules() or self._key_is_ruled()
         self._children: dict[Step, Slot] = {}
 
     @classmethod
@@ -260,6 +267,49 @@ class Slot:
             raise self.located(stored.errors[0])
         return value
 
+    # -- rules -----------------------------------------------------------------------------------------------
+
+    def check(self, value: Any) -> None:
+        """Raise ConstraintError if a value that can be stored here, or something in it, or its key, breaks a rule."""
+        if not self.may_break or value is None:
+            return
+        for name, rule in self.shape.broken(value, self.name):
+            raise self.breach(name, rule)
+        key = self._key_shape()
+        if key is not None:
+            for _, rule in key.broken(self._last_key(), self.name):
+                raise self.breach(self.name, rule)
+
+    def check_itself(self, value: Any) -> None:
+        """The same for the value as a whole, without what is in it."""
+        for rule in self.shape.rules_for(value) if value is not None else ():
+            if not rule.holds(value):
+                raise self.breach(self.name, rule)
+
+    def check_parts(self, value: Any) -> None:
+        """The same for what is in the value, without the value as a whole."""
+        for shape, inner, at in self.shape.held(value, self.name):
+            for name, rule in shape.broken(inner, at):
+                raise self.breach(name, rule)
+
+    def _key_shape(self) -> Shape | None:
+        holder = self.parent.shape if self.parent is not None else None
+        if isinstance(holder, UnionShape):
+            holder = holder.inner
+        return holder.key.shape if isinstance(holder, DictShape) else None
+
+    def _key_is_ruled(self) -> bool:
+        key = self._key_shape()
+        return key is not None and key.ruled()
+
+    def _last_key(self) -> Any:
+        step = self.steps[-1]
+        return step.key if isinstance(step, Item) else step
+
+    def breach(self, name: bytes, rule: Rule) -> ConstraintError:
+        """The error for a broken rule at a stored name here or below."""
+        return self.located(ConstraintError(f"must be {rule.text} ({rule.name})", field=name))
+
     # -- errors ----------------------------------------------------------------------------------------------
 
     def located(self, error: E, steps: Steps | None = None) -> E:
@@ -283,6 +333,8 @@ class Slot:
             try:
                 slot = slot.child(slot.shape.step(segment))
             except (PathError, EncodeError, LimitExceeded):
+                if isinstance(slot.shape, SetShape):
+                    return slot.steps  # a member is a value, and no place
                 return (*slot.steps, Item(segment.decode("utf-8", "replace")))
         return slot.steps
 

@@ -24,6 +24,7 @@ from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
     Conflict,
     ConnectionFailed,
+    ConstraintError,
     LockLost,
     NotApplied,
     NotFound,
@@ -236,7 +237,13 @@ class _Commit:
         else:
             seen = lead.seen
         if self.doubt is None or seen != self.tried.seen:
-            changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
+            try:
+                changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
+            except ConstraintError:
+                if lead is None:
+                    raise
+                # By what was stored at the entry. What counts is what is stored now.
+                return (yield from self._try(None))
             self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
         commands = [
             command

@@ -6,7 +6,7 @@ Python object, loaded for this try alone; :class:`EditObject` turns the result i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,7 +116,9 @@ class EditObject(Unit):
         obj = collection.load(seen.fields, self.target.pk)
         with collection.named(self.target.pk):
             self.results = [applied(self.target, edit, obj) for edit in self.edits]
-            put, drop = changed_fields(self.target, [edit.touched for edit in self.edits], seen.fields, obj)
+            touched = [edit.touched for edit in self.edits]
+            put, drop = changed_fields(self.target, touched, seen.fields, obj)
+            check_rules(self.target, touched, obj)
         self.after = after_change(seen.fields, put, drop)
         return Change(put=put, drop=drop)
 
@@ -180,6 +182,24 @@ def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj
         put.update(more)
         drop.update(dict.fromkeys(less))
     return put, [name for name in drop if name not in put]
+
+
+def check_rules(target: Target, touched: Iterable[Slot], obj: Any) -> None:
+    """ConstraintError if a touched place, as the object now has it, breaks a rule, or what it lies in breaks one."""
+    if not target.collection.mapper.ruled:
+        return
+    for slot in touched:
+        for holder in way_to(slot)[:-1] if slot.in_ruled else ():
+            holder.check_itself(_there(holder, obj))
+        slot.check(_there(slot, obj))
+
+
+def _there(slot: Slot, obj: Any) -> Any:
+    """What the object has at a place; None, which keeps every rule, if it was taken out."""
+    try:
+        return slot.get(obj)
+    except (LookupError, AttributeError, TypeError):
+        return None
 
 
 def _holders_are_stored(slot: Slot, current: Fields) -> bool:

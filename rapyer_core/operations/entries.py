@@ -16,7 +16,7 @@ from rapyer_core.operations.adoption import adopt, adopt_change, shown
 from rapyer_core.operations.commit import Change, Seen, Unit, hset
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.lists import check_index
-from rapyer_core.operations.place import Options, Place
+from rapyer_core.operations.place import Options, Place, constrained
 from rapyer_core.places import is_entry, is_plain_and_empty, kind_of, value_of, value_shape
 from rapyer_core.requests import Operation
 
@@ -73,8 +73,8 @@ def merge(ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options:
         raise place.error(EncodeError, f"a mapping is expected, not {type(values).__name__}", target="dict")
     slot, target = place.slot, place.target
     pairs = [(key, place.child(key), value) for key, value in values.items()]
-    dumped = [(key, child, place.dumped(child, value)) for key, child, value in pairs]
-    if not (is_plain_and_empty(slot, "dict") and all(child.is_field for _, child, _ in pairs)):
+    dumped = [(key, child, place.storable(child, value)) for key, child, value in pairs]
+    if constrained(slot) or not (is_plain_and_empty(slot, "dict") and all(child.is_field for _, child, _ in pairs)):
         yield from place.edit(Entries(slot, dumped))
         return
     put = {name: raw for _, _, fields in dumped for name, raw in fields.items()}
@@ -220,7 +220,7 @@ def remove(ctx: Context, obj: Any, path: Any, item: Any, options: Options) -> Op
 
 def _remove_entry(place: Place, key: Any) -> Operation[None]:
     entry, target = place.child(key), place.target
-    if not is_entry(entry):
+    if not is_entry(entry) or constrained(place.slot):
         yield from place.edit(Call(place.slot, "__delitem__", lambda: (key,), _entry_of(place, entry)))
         return
     dropped = yield from _write(place, {}, [entry.name])
@@ -237,7 +237,10 @@ def add(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Optio
     place = Place.of(ctx, obj, path, options, "set")
     members = _members(place, values)
     put = place.dumped(place.slot, members)
-    if not is_plain_and_empty(place.slot, "set"):
+    if place.target.collection.mapper.ruled:
+        with place.target.collection.named(place.target.pk):
+            place.slot.check_parts(members)
+    if not is_plain_and_empty(place.slot, "set") or constrained(place.slot):
         yield from place.edit(Compute(place.slot, lambda held: _present(place, held) | members))
         return
     yield from _write(place, put)
@@ -249,7 +252,7 @@ def discard(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: O
     place = Place.of(ctx, obj, path, options, "set")
     members = _members(place, values)
     gone = _member_fields(place, members)
-    if not gone or not is_plain_and_empty(place.slot, "set"):
+    if not gone or not is_plain_and_empty(place.slot, "set") or constrained(place.slot):
         yield from place.edit(Compute(place.slot, lambda held: _present(place, held) - members))
         return
     yield from _write(place, {}, gone)
@@ -266,7 +269,7 @@ def _remove_member(place: Place, member: Any) -> Operation[None]:
             raise missing
         return held - members
 
-    if not is_plain_and_empty(place.slot, "set"):
+    if not is_plain_and_empty(place.slot, "set") or constrained(place.slot):
         yield from place.edit(Compute(place.slot, without))
         return
     dropped = yield from _write(place, {}, gone)

@@ -20,7 +20,7 @@ from rapyer_core.operations.commit import Change, Seen, Unit, blind
 from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
-from rapyer_core.operations.place import Options, Place
+from rapyer_core.operations.place import Options, Place, constrained
 from rapyer_core.places import is_entry, value_shape
 from rapyer_core.requests import Command, Operation, ServerError
 
@@ -77,13 +77,14 @@ class EditLeaf(Unit):
         with self.target.collection.named(self.target.pk):
             self.value = self.function(slot.load(seen.fields))
             self.raw = slot.encode(self.value)
+            slot.check(self.value)
         put = {} if seen.fields.get(slot.name) == self.raw else {slot.name: self.raw}
         return Change(put=put, drop=[old for old in slot.former if old in seen.fields])
 
 
 def _edit_leaf(place: Place, function: Callable[[Any], Any]) -> Operation[Any]:
     slot = place.slot
-    if not (is_entry(slot) or _is_narrow(slot)):
+    if slot.in_ruled or not (is_entry(slot) or _is_narrow(slot)):
         return (yield from place.edit(Compute(slot, function)))
     unit = EditLeaf(place.target, slot, function)
     yield from place.commit(unit)
@@ -127,8 +128,10 @@ def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> O
     """Give a field a value, whatever it held. Blind for one stored field."""
     place = Place.of(ctx, obj, path, options)
     slot, target = place.slot, place.target
-    fields = place.dumped(slot, value)
-    if is_entry(slot):
+    fields = place.storable(slot, value)
+    if slot.in_ruled:
+        yield from place.edit(Assign(slot, fields))
+    elif is_entry(slot):
         yield from put_entry(place, fields)
     elif not _is_narrow(slot):
         yield from place.edit(Assign(slot, fields))
@@ -153,7 +156,7 @@ def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> O
     if number is int:
         if not isinstance(by, int):
             raise _not_addable(place, by)
-        if slot.is_counter and place.may_be_blind and -_INT64 < by < _INT64:
+        if slot.is_counter and place.may_be_blind and not constrained(slot) and -_INT64 < by < _INT64:
             value = yield from _hincrby(place, int(by))
             if value is not None:
                 return value

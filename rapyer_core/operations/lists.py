@@ -12,7 +12,7 @@ from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFo
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Call, Compute
-from rapyer_core.operations.place import Options, Place, copies
+from rapyer_core.operations.place import Options, Place, constrained, copies
 from rapyer_core.operations.reading import read
 from rapyer_core.requests import Operation
 
@@ -69,8 +69,8 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     slot, target = place.slot, place.target
     items = list(values)
     for offset, value in enumerate(items):
-        place.dumped(place.child(offset), value)
-    if slot.shape.kind != "list" or not slot.sure or slot.renamed:
+        place.storable(place.child(offset), value)
+    if slot.shape.kind != "list" or not slot.sure or slot.renamed or constrained(slot):
         element = place.child(0)
         yield from place.edit(Call(slot, "extend", lambda: (copies(element, items),)))
         return
@@ -96,7 +96,7 @@ def insert_at(ctx: Context, obj: Any, path: Any, index: int, value: Any, options
     """Insert an element before an index, with Python's rules for indexes past either end."""
     place = Place.of(ctx, obj, path, options, "list", "deque")
     slot = place.child(0)
-    place.dumped(slot, value)
+    place.storable(slot, value)
     check_index(place, index)
     yield from place.edit(Call(place.slot, "insert", lambda: (index, *copies(slot, [value]))))
 

@@ -7,9 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
-from rapyer_codecs import Diff
+from rapyer_codecs import Diff, Slot
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
-from rapyer_core.errors import AlreadyExists, Conflict, NotApplied, NotFound, RapyerError, WrongKeyType
+from rapyer_core.errors import (
+    AlreadyExists,
+    Conflict,
+    ConstraintError,
+    DecodeError,
+    NotApplied,
+    NotFound,
+    RapyerError,
+    WrongKeyType,
+)
 from rapyer_core.models import Model, Ref, model_of
 from rapyer_core.operations.commit import (
     Change,
@@ -145,7 +154,7 @@ class SaveChanges(Unit):
     """Writes what changed locally, if the server still holds what the object was loaded with.
 
     stored: what it was loaded with. fields: what it is now. overwrite: write it whatever the server holds.
-    state: what the instance remembered when its fields were taken.
+    state: what the instance remembered when its fields were taken. ruled: what changes lie in and has rules of its own.
     """
 
     target: Target
@@ -155,23 +164,45 @@ class SaveChanges(Unit):
     overwrite: bool = False
     needs: Sequence[bytes] | None = field(init=False)
     state: State = field(init=False)
+    ruled: Sequence[Slot] = field(init=False)
 
     def __post_init__(self) -> None:
         self.state = state_of(self.target.obj)
         # Of a whole list or entry all fields count, also those that are not known yet.
         all_of_it = any(tree or self._may_miss_its_holder(name) for name, tree in self.diff.units)
-        self.needs = None if all_of_it else [name for name, _ in self.diff.units]
+        self.ruled = self._holders_with_rules()
+        self.needs = None if all_of_it or self.ruled else [name for name, _ in self.diff.units]
 
     def decide(self, seen: Seen) -> Change:
         """Conflict names the fields that another writer changed."""
         if not seen.exists:
             raise NotFound(**self.target.data)
         if self.overwrite:
-            return self._overwriting(seen)
+            return self._keeping_rules(seen, self._overwriting(seen))
         changed = [name for name, tree in self.diff.units if self._was_changed(name, tree, seen)]
         if changed:
             raise Conflict(**self.target.data, fields=tuple(name.decode(errors="replace") for name in changed))
-        return Change(put=self.diff.put, drop=self.diff.drop, renew=True)
+        return self._keeping_rules(seen, Change(put=self.diff.put, drop=self.diff.drop, renew=True))
+
+    def _holders_with_rules(self) -> list[Slot]:
+        """What the changed places lie in: whether it keeps its own rules is told by all that is stored of it."""
+        if not self.target.collection.mapper.ruled:
+            return []
+        found: dict[bytes, Slot] = {}
+        for name, _ in self.diff.units:
+            for place in places_of(self.target.collection.mapper.root, name):
+                if place.name != name and place.shape.own_rules():
+                    found[place.name] = place
+        return list(found.values())
+
+    def _keeping_rules(self, seen: Seen, change: Change) -> Change:
+        """The change; ConstraintError if it makes something that it changes a part of break its own rules."""
+        if self.ruled:
+            after = after_change(seen.fields, change.put, change.drop)
+            with self.target.collection.named(self.target.pk):
+                for place in self.ruled:
+                    place.check_itself(place.load(after))
+        return change
 
     def _was_changed(self, name: bytes, tree: bool, seen: Seen) -> bool:
         if _part(self.stored, name, tree) != _part(seen.fields, name, tree):
@@ -224,6 +255,7 @@ def save(
     stored = state_of(obj).stored
     fields = target.collection.dump(obj, target.pk)
     if stored is None:
+        target.collection.check_rules(obj, target.pk)
         if exactly_once or (exactly_once is None and ctx.exactly_once):
             yield from commit(ctx, [SaveWhole(target, fields)], retry=retry, exactly_once=True)
         else:
@@ -236,8 +268,10 @@ def save(
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:
-    """What of a loaded object is to be written."""
-    return SaveChanges(target, stored, fields, target.collection.mapper.diff(stored, fields), overwrite)
+    """What of a loaded object is to be written. ConstraintError if that breaks a rule."""
+    diff = target.collection.mapper.diff(stored, fields)
+    target.collection.check_changed(target.obj, target.pk, [name for name, _ in diff.units])
+    return SaveChanges(target, stored, fields, diff, overwrite)
 
 
 def after_save(unit: SaveChanges) -> Fields:
@@ -271,6 +305,7 @@ def save_many(
         fields = target.collection.dump(obj, target.pk)
         stored = state_of(obj).stored
         if stored is None:
+            target.collection.check_rules(obj, target.pk)
             fresh.append(SaveWhole(target, fields))
         else:
             loaded.append(save_changes(target, dict(stored), fields, overwrite))
@@ -307,7 +342,7 @@ def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Opera
     together = Retry(attempts=1) if len(units) > 1 else None
     try:
         yield from commit(ctx, units, exactly_once=once, retry=together)
-    except (Conflict, NotFound, WrongKeyType) as error:
+    except (Conflict, NotFound, WrongKeyType, ConstraintError, DecodeError) as error:
         if len(units) == 1:
             return [error]
         failed: list[RapyerError] = []
@@ -323,6 +358,7 @@ def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: R
     """Create the object; AlreadyExists if one is stored under its key."""
     target = _own_target(ctx, obj)
     fields = target.collection.dump(obj, target.pk)
+    target.collection.check_rules(obj, target.pk)
     yield from commit(ctx, [Insert(target, fields)], exactly_once=exactly_once, retry=retry)
     attach(obj, State(target.pk, fields))
 

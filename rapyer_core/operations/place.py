@@ -73,7 +73,6 @@ class Place:
             and not self.once
             and not slot.renamed
             and not is_indexed(self.target, slot)
-            and not constrained(slot)
         )
 
     def blindly(self, *commands: Command) -> Operation[list[Reply]]:
@@ -101,6 +100,14 @@ class Place:
         with self.target.collection.named(self.target.pk):
             return slot.dump(value)
 
+    def storable(self, slot: Slot, value: Any) -> Fields:
+        """The same, for a value that is to be written. ConstraintError if it breaks a rule."""
+        with self.target.collection.named(self.target.pk):
+            fields = slot.dump(value)
+            if self.target.collection.mapper.ruled:
+                slot.check(value)
+        return fields
+
     def error(self, kind: type[RapyerError], reason: str, **data: Any) -> RapyerError:
         """An error about this place."""
         return kind(**{**self.target.data, "path": self.slot.text, "reason": reason, **data})
@@ -112,8 +119,8 @@ def is_indexed(target: Target, slot: Slot) -> bool:
 
 
 def constrained(slot: Slot) -> bool:
-    """Whether values of the place are checked against constraints."""
-    return bool(getattr(slot, "constrained", False))
+    """Whether it takes the stored value to tell if a change of a part, or by some amount, breaks a rule."""
+    return slot.in_ruled or slot.shape.own_rules()
 
 
 def copies(slot: Slot, values: Sequence[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ ConstraintError for bad values, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, LiteralString, TypeVar, overload
@@ -194,7 +194,7 @@ def modify(
 
 def append(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     value: E,
     *,
     exactly_once: bool | None = None,
@@ -208,7 +208,7 @@ def append(
 
 def extend(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     values: Iterable[E],
     *,
     exactly_once: bool | None = None,
@@ -222,7 +222,7 @@ def extend(
 
 def insert_at(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     index: int,
     value: E,
     *,
@@ -238,7 +238,7 @@ def insert_at(
 @overload
 def pop(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     key: int = ...,
     *,
     exactly_once: bool | None = ...,
@@ -248,7 +248,7 @@ def pop(
 @overload
 def pop(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     *,
     exactly_once: bool | None = ...,
@@ -258,7 +258,7 @@ def pop(
 @overload
 def pop(
     obj: Any,
-    path: list[E],
+    path: MutableSequence[E],
     key: int = ...,
     *,
     default: D,
@@ -269,7 +269,7 @@ def pop(
 @overload
 def pop(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     *,
     default: D,
@@ -298,7 +298,7 @@ def pop(
 @overload
 def remove(
     obj: Any,
-    path: list[E] | set[E],
+    path: MutableSequence[E] | MutableSet[E],
     item: E,
     *,
     exactly_once: bool | None = ...,
@@ -308,7 +308,7 @@ def remove(
 @overload
 def remove(
     obj: Any,
-    path: dict[K, Any],
+    path: MutableMapping[K, Any],
     item: K,
     *,
     exactly_once: bool | None = ...,
@@ -331,7 +331,7 @@ def remove(
 
 def clear(
     obj: Any,
-    path: list[Any] | dict[Any, Any] | set[Any],
+    path: MutableSequence[Any] | MutableMapping[Any, Any] | MutableSet[Any],
     *,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
@@ -344,7 +344,7 @@ def clear(
 
 def put(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     key: K,
     value: V,
     *,
@@ -359,7 +359,7 @@ def put(
 
 def merge(
     obj: Any,
-    path: dict[K, V],
+    path: MutableMapping[K, V],
     values: Mapping[K, V],
     *,
     exactly_once: bool | None = None,
@@ -373,7 +373,7 @@ def merge(
 
 def add(
     obj: Any,
-    path: set[E],
+    path: MutableSet[E],
     *members: E,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
@@ -386,7 +386,7 @@ def add(
 
 def discard(
     obj: Any,
-    path: set[E],
+    path: MutableSet[E],
     *members: E,
     exactly_once: bool | None = None,
     retry: Retry | None = None,

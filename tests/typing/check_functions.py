@@ -6,11 +6,14 @@ Each ignore below is an error that a user makes and that mypy and pyright must b
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import assert_type
+from typing import Annotated, assert_type
+
+from annotated_types import Ge
 
 import rapyer_core as rc
 import rapyer_core.sync as blocking
@@ -38,6 +41,11 @@ class Player:
     notes: dict[str, str] = field(default_factory=dict[str, str])
     tags: set[str] = field(default_factory=set[str])
     guild: Stats | None = None
+    coins: Annotated[int, Ge(0)] = 0
+    marks: list[Annotated[int, Ge(0)]] = field(default_factory=list[int])
+    rank: Index[Annotated[int, Ge(0)]] = 0
+    recent: deque[int] = field(default_factory=deque[int])
+    votes: Counter[str] = field(default_factory=Counter[str])
 
 
 class Account(AtomicRedisModel):
@@ -55,6 +63,12 @@ async def exact_types(p: Player) -> None:
     assert_type(await rc.reload(p), Player)
     assert_type(await rc.delete(p), bool)
     assert_type(await rc.increment(p, Player.stats.wins, 1), int)
+    assert_type(await rc.increment(p, Player.coins, 1), int)
+    assert_type(await rc.increment(p, Player.rank, 1), int)
+    assert_type(await rc.pop(p, Player.marks), int)
+    assert_type(await rc.pop(p, Player.recent), int)
+    await rc.append(p, Player.recent, 1)
+    await rc.put(p, Player.votes, "a", 1)
     assert_type(await rc.increment(p, Player.stats.average, 0.5), float)
     assert_type(await rc.increment(p, Player.money, Decimal(1)), Decimal)
     assert_type(await rc.modify(p, Player.score, lambda score: score * 2), int)
@@ -112,6 +126,7 @@ async def errors_that_users_make(p: Player) -> None:
     await rc.append(p, Player.medals, "gold")  # type: ignore[misc]
     await rc.put(p, Player.notes, "k", 1)  # type: ignore[misc]
     await rc.add(p, Player.tags, 1)  # type: ignore[misc]
+    await rc.append(p, Player.recent, "1")  # type: ignore[misc]
     await rc.append(p, Player.score, 1)  # type: ignore[arg-type]
     await rc.get("Player", "a")  # type: ignore[arg-type]
     await rc.find(Player, Player.score)  # type: ignore[arg-type]

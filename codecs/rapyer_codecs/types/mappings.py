@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import DecodeError, EncodeError, PathError
 from ..names import join
 from ..paths import Item, Step
-from ..shape import EXACT, Child, Default, Fields, Key, Kind, Shape, kin_of
+from ..shape import EXACT, Child, Default, Fields, Held, Key, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -146,6 +146,12 @@ class DictShape(Shape):
 
     def below(self, segment: bytes, head: bytes | None) -> Shape | None:
         return self.value if head is not None else None
+
+    def held(self, value: Any, name: bytes) -> Iterator[Held]:
+        for key, item in value.items():
+            place = join(name, self.key.segment(key, name))
+            yield self.key.shape, key, place
+            yield self.value, item, place
 
     def inside(self) -> Iterable[Shape]:
         return self.key.shape, self.value

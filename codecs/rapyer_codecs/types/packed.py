@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..codec import Codec
 from ..json_text import dump_json, load_json
-from ..shape import Leaf, Shape
+from ..rules import Rule
+from ..shape import Held, Leaf, Shape
 
 __all__ = ["PackedLeaf"]
 
@@ -40,6 +41,16 @@ class PackedLeaf(Leaf):
 
     def _load(self, raw: bytes) -> Any:
         return self.inner.unpack(load_json(raw, self.limits))
+
+    def own_rules(self) -> bool:
+        return True  # for all that is known before the class in it is: what is in it breaks rules as a whole
+
+    def held(self, value: Any, name: bytes) -> Iterator[Held]:
+        yield self.inner, value, name
+
+    def broken(self, value: Any, name: bytes) -> Iterator[tuple[bytes, Rule]]:
+        # What is in it has no names of its own.
+        return ((name, rule) for _, rule in super().broken(value, name))
 
     def inside(self) -> Iterable[Shape]:
         return (self.inner,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_class
 from ..codec import plain_type
@@ -16,7 +16,7 @@ from ..hints import metadata_of, name_of, origin_of
 from ..markers import Alias
 from ..names import escape, join, unescape
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, KIN, Child, Chosen, Default, Fields, Kind, Shape
+from ..shape import EXACT, FOREIGN, KIN, Child, Chosen, Default, Fields, Held, Kind, Shape
 from ..stored import BAD, Stored
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class RecordShape(Shape):
     """A class with fields. Its parts are looked up at first use, so that classes can refer to each other."""
 
     kind: Kind = "record"
+    read_classes: ClassVar[int] = 0
+    """Classes whose fields were looked up: while it stands still, so does what was found out about their rules."""
 
     def __init__(self, hint: Any, registry: Registry) -> None:
         self.type = hint
@@ -76,7 +78,9 @@ class RecordShape(Shape):
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The fields, in the order of the class. UnsupportedType if one has a type without a codec."""
-        return tuple(self._part(field) for field in self.plan.fields)
+        parts = tuple(self._part(field) for field in self.plan.fields)
+        RecordShape.read_classes += 1
+        return parts
 
     def _part(self, field: FieldPlan) -> Part:
         if field.hint is UNRESOLVED:
@@ -253,6 +257,26 @@ class RecordShape(Shape):
         except Exception:
             return stored.bad(name, self.tag, None, "the class refused the stored values")
 
+    # -- rules -----------------------------------------------------------------------------------------------
+
+    def ruled(self, seen: set[Shape] | None = None) -> bool:
+        if self.rules:
+            return True
+        seen = set() if seen is None else seen
+        if self in seen:
+            return False
+        seen.add(self)
+        if any(part.shape.ruled(seen) for part in self.parts):
+            return True
+        return any(_may_be_ruled(self._registry, cls, seen) for cls in self.subclasses().values() if cls is not None)
+
+    def held(self, value: Any, name: bytes) -> Iterator[Held]:
+        shape, _ = self._of(value, name)
+        values = shape._values(value, name)
+        for part in shape.parts:
+            if part.name in values:
+                yield part.shape, values[part.name], join(name, part.segment)
+
     # -- packed ----------------------------------------------------------------------------------------------
 
     def pack(self, value: Any, depth: int = 0) -> Any:
@@ -334,6 +358,14 @@ def part_default(default: Default, part: Part, shape: RecordShape) -> Default:
 
     # The default of an Optional or of a base class may be something without this part.
     return inherited if shape.kin(default()) else part.default
+
+
+def _may_be_ruled(registry: Registry, subclass: type, seen: set[Shape]) -> bool:
+    """Whether values of a subclass can break rules. Of one that cannot be stored (yet) there are none."""
+    try:
+        return is_record_class(subclass) and registry.shape(subclass).ruled(seen)
+    except UnsupportedType:
+        return False
 
 
 def _descendants(cls: type) -> Iterator[type]:

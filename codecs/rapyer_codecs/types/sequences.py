@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import DecodeLimitExceeded, EncodeError, PathError
 from ..names import index, join
 from ..paths import Item, Step
-from ..shape import EXACT, FOREIGN, Child, Default, Fields, Kind, Shape, kin_of
+from ..shape import EXACT, FOREIGN, Child, Default, Fields, Held, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ class _Numbered(Shape):
         if type(position) is not int or position < 0:
             raise PathError(f"a {self.tag} has only places with an index: [0], [1], …")
         return Child(b"%d" % position, self.element(position))
+
+    def held(self, value: Any, name: bytes) -> Iterator[Held]:
+        for position, item in enumerate(value):
+            yield self.element(position), item, join(name, b"%d" % position)
 
     def step(self, segment: bytes) -> Step:
         try:

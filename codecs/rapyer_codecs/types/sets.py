@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSet, Set
+from collections.abc import Iterable, Iterator, MutableSet, Set
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import EncodeError, PathError
 from ..json_text import dump_json
 from ..names import join
 from ..paths import Step
-from ..shape import EXACT, Child, Default, Fields, Key, Kind, Shape, kin_of
+from ..shape import EXACT, Child, Default, Fields, Held, Key, Kind, Shape, kin_of
 from ..stored import BAD, Stored
 from .sequences import parametrised
 
@@ -106,6 +106,10 @@ class SetShape(Shape):
 
     def below(self, segment: bytes, head: bytes | None) -> Shape | None:
         return MEMBER if head is not None else None
+
+    def held(self, value: Any, name: bytes) -> Iterator[Held]:
+        for member in value:
+            yield self.item, member, join(name, self.key.segment(member, name))
 
     def inside(self) -> Iterable[Shape]:
         return (self.item,)

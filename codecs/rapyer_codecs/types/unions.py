@@ -14,7 +14,8 @@ from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
 from ..hints import is_literal, is_union, peel
 from ..paths import Step
-from ..shape import EXACT, FOREIGN, Child, Chosen, Default, Fields, Kind, Shape
+from ..rules import Rule
+from ..shape import EXACT, FOREIGN, Child, Chosen, Default, Fields, Held, Kind, Shape
 from ..stored import Stored
 from .literals import literal_leaves
 
@@ -185,6 +186,17 @@ class UnionShape(Shape):
         chosen = self.chosen(head)
         return None if chosen.shape is None else chosen.shape.below(segment, chosen.own)
 
+    def own_rules(self) -> bool:
+        return bool(self.rules) or any(member.own_rules() for member in self.members)
+
+    def rules_for(self, value: Any) -> Iterable[Rule]:
+        # Of several alternatives, a rule is meant for those that it fits.
+        own = [rule for rule in self.rules if rule.fits(plain_type(value))]
+        return [*own, *self.choose(value).rules_for(value)]
+
+    def held(self, value: Any, name: bytes) -> Iterable[Held]:
+        return self.choose(value, name).held(value, name)
+
     def inside(self) -> Iterable[Shape]:
         return self.members
 
@@ -263,6 +275,15 @@ class AnyShape(UnionShape):
         if member is None:
             raise ValueError("an unknown tag")
         return member
+
+    def own_rules(self) -> bool:
+        return bool(self.rules)
+
+    def rules_for(self, value: Any) -> Iterable[Rule]:
+        return [rule for rule in self.rules if rule.fits(plain_type(value))]
+
+    def held(self, value: Any, name: bytes) -> Iterable[Held]:
+        return ()
 
     def inside(self) -> Iterable[Shape]:
         return ()  # its members are the engine's own, and contain it
