@@ -271,7 +271,7 @@ class Slot:
 
     def check(self, value: Any) -> None:
         """Raise ConstraintError if a value that can be stored here, or something in it, or its key, breaks a rule."""
-        if not self.may_break or value is None:
+        if not self.may_break:
             return
         for name, rule in self.shape.broken(value, self.name):
             raise self.breach(name, rule)

@@ -190,16 +190,18 @@ def check_rules(target: Target, touched: Iterable[Slot], obj: Any) -> None:
         return
     for slot in touched:
         for holder in way_to(slot)[:-1] if slot.in_ruled else ():
-            holder.check_itself(_there(holder, obj))
-        slot.check(_there(slot, obj))
+            for value in _there(holder, obj):
+                holder.check_itself(value)
+        for value in _there(slot, obj):
+            slot.check(value)
 
 
-def _there(slot: Slot, obj: Any) -> Any:
-    """What the object has at a place; None, which keeps every rule, if it was taken out."""
+def _there(slot: Slot, obj: Any) -> Iterable[Any]:
+    """What the object has at a place; nothing if it was taken out."""
     try:
-        return slot.get(obj)
+        return (slot.get(obj),)
     except (LookupError, AttributeError, TypeError):
-        return None
+        return ()
 
 
 def _holders_are_stored(slot: Slot, current: Fields) -> bool:

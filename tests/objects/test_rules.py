@@ -55,6 +55,7 @@ class Player:
     some: Annotated[list[int], MinLen(1)] = field(default_factory=lambda: [1])
     squad: list[Unit] = field(default_factory=list)
     counts: dict[Annotated[str, MinLen(2)], Natural] = field(default_factory=dict)
+    maybe: dict[Annotated[str, MinLen(2)], int | None] = field(default_factory=dict)
     slots: Annotated[dict[str, int], Len(0, 2)] = field(default_factory=dict)
     bench: dict[str, Unit] = field(default_factory=dict)
     order: OrderedDict[str, Natural] = field(default_factory=OrderedDict)
@@ -135,6 +136,7 @@ REFUSED: dict[str, tuple[str, Write]] = {
     "put one too many": ("slots", lambda p: rc.put(p, Player.slots, "c", 1)),
     "put a record": ('bench["y"].hp', lambda p: rc.put(p, Player.bench, "y", Unit(-1))),
     "put ordered": ('order["b"]', lambda p: rc.put(p, Player.order, "b", -1)),
+    "put None under a bad key": ('maybe["a"]', lambda p: rc.put(p, Player.maybe, "a", None)),
     "merge": ('counts["bb"]', lambda p: rc.merge(p, Player.counts, {"cc": 1, "bb": -1})),
     "add": ("tags", lambda p: rc.add(p, Player.tags, "ok", "x")),
     "add one too many": ("pair_of", lambda p: rc.add(p, Player.pair_of, "c")),
