@@ -37,7 +37,7 @@ from rapyer_core.errors import (
 from rapyer_core.expressions import asc, contains, desc, in_, is_none, not_, some
 from rapyer_core.markers import Index, Key
 from rapyer_core.models import evolve, extra_fields, paths, pk_of, redis_model, ref
-from rapyer_core.operations.search import Explanation, Report
+from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
 from rapyer_core.repository import (
     add,
     append,
@@ -69,6 +69,7 @@ from rapyer_core.repository import (
     save,
     save_many,
     top,
+    upgrade_all,
     verify,
 )
 from rapyer_core.retries import Retry
@@ -118,6 +119,7 @@ __all__ = [
     "UnknownVersion",
     "UnsupportedType",
     "Upgrade",
+    "UpgradeProgress",
     "WrongKeyType",
     "add",
     "append",
@@ -171,6 +173,7 @@ __all__ = [
     "top",
     "transact",
     "transaction",
+    "upgrade_all",
     "upgrade_from",
     "verify",
 ]

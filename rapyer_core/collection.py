@@ -142,6 +142,19 @@ class Collection(Generic[T]):
         """The sorted set of when (milliseconds since 1970) objects of an indexed model with a ttl expire."""
         return f"{self.prefix}~{self.model.name}:expiry".encode()
 
+    @cached_property
+    def doubtful(self) -> frozenset[str]:
+        """The names of indexes that older objects may not be in: an upgrade may write the field, or it was renamed."""
+        history = self.model.history
+        return frozenset(
+            index.name for index in self.indexes if index.slot.renamed or history.may_move(str(index.slot.steps[0]))
+        )
+
+    @property
+    def complete_key(self) -> bytes:
+        """The hash of doubtful indexes that have all objects: index name -> version of the class that saw to it."""
+        return f"{self.prefix}~{self.model.name}:complete".encode()
+
     @property
     def keeps_expiry(self) -> bool:
         """Whether index entries must be found again after their objects expired."""

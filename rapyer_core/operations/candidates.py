@@ -8,26 +8,33 @@ from typing import Any
 
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.keys import escape_glob
-from rapyer_core.operations.commit import Seen, refused, seen_of
+from rapyer_core.operations.commit import Seen, paired, refused, seen_of
 from rapyer_core.operations.query import Query
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.plans import IndexField
 from rapyer_core.requests import Command, Operation, Reply, ServerError
 
 
 @dataclass(slots=True)
 class Cursor:
-    """Where a search stands. scan: SCAN's cursor, None once it is at its end. met: keys already seen."""
+    """Where a search stands. scan: SCAN's cursor, None once it is at its end. met: keys already seen.
+
+    by_index: whether the index of the search has all objects; None: not looked up yet.
+    """
 
     scan: int | None = 0
     pending: list[bytes] = field(default_factory=list)
     met: set[bytes] = field(default_factory=set)
     listed: bool = False
+    by_index: bool | None = None
 
 
 def next_keys(ctx: Context, made: Query[Any], cursor: Cursor) -> Operation[list[bytes]]:
     """The next keys to look at; none at the end. SCAN may name a key twice; this does not."""
     collection = made.collection
-    if made.index is not None:
+    if made.index is not None and cursor.by_index is None:
+        cursor.by_index = yield from is_complete(ctx, collection, made.index)
+    if made.index is not None and cursor.by_index:
         if not cursor.listed:
             low, high = made.range.bounds
             if made.range.low > made.range.high:
@@ -49,6 +56,15 @@ def next_keys(ctx: Context, made: Query[Any], cursor: Cursor) -> Operation[list[
         if keys:
             return keys
     return []
+
+
+def is_complete(ctx: Context, collection: Collection[Any], index: IndexField) -> Operation[bool]:
+    """Whether an index has all objects: not before ``upgrade_all``, if older objects may be missing from it."""
+    if index.name not in collection.doubtful:
+        return True
+    command: Command = (b"HMGET", collection.complete_key, index.slot.name)
+    replies = yield from replies_of(ctx, collection, [command])
+    return bool(replies[0][0] == collection.version)
 
 
 def replies_of(ctx: Context, collection: Collection[Any], commands: Sequence[Command]) -> Operation[list[Reply]]:
@@ -76,8 +92,7 @@ def seen_at(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) ->
     for part in chunks(keys):
         replies = yield from replies_of(ctx, collection, [(b"HGETALL", key) for key in part])
         for key, reply in zip(part, replies, strict=True):
-            pairs = iter(reply)
-            fields = dict(zip(pairs, pairs, strict=True))
+            fields = paired(reply)
             if EXISTS in fields:
                 pk = collection.pk_from_key(key)
                 found.append((pk, seen_of(Target(collection, pk, key), fields)))

@@ -391,8 +391,13 @@ def _seen_older(units: Sequence[Unit], seen: Sequence[Seen | None]) -> Operation
 
 def whole(target: Target, reply: Reply) -> Seen:
     """The reply to HGETALL as what was seen."""
+    return seen_of(target, paired(reply))
+
+
+def paired(reply: Reply) -> Fields:
+    """The reply to HGETALL as fields, ``~`` among them."""
     pairs = iter(reply)
-    return seen_of(target, dict(zip(pairs, pairs, strict=True)))
+    return dict(zip(pairs, pairs, strict=True))
 
 
 def seen_of(target: Target, fields: Fields) -> Seen:

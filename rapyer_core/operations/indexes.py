@@ -6,19 +6,23 @@ and compared as Python does.
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Collection as Collected
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of
 from rapyer_core.models import Model, model_of
-from rapyer_core.operations.candidates import Cursor, next_keys, replies_of, seen_at, targets_of
+from rapyer_core.operations.candidates import Cursor, is_complete, next_keys, replies_of, seen_at, targets_of
 from rapyer_core.operations.commit import Change, Seen, Unit, commit, reindexed, whole
 from rapyer_core.operations.query import Query, as_score, check_count, check_owner
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.places import is_stored_formerly, way_to
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import EXEC, MULTI, Batch, Command, Lost, Operation, ServerError, exec_replies
 
@@ -51,6 +55,9 @@ def top(ctx: Context, cls: type[T], path: Any, n: int) -> Operation[list[T]]:
     """The n objects with the highest values of an Index field, highest first. O(log objects + n)."""
     check_count(n, "n")
     collection, index = indexed(ctx, model_of(cls), path)
+    if not (yield from is_complete(ctx, collection, index)):
+        best = yield from _all_by_value(ctx, collection, index, n)
+        return [obj for _, _, obj in best]
     yield from purge(ctx, collection)
     hits: dict[bytes, Any] = {}
     start = 0
@@ -95,7 +102,9 @@ def _load_into(
 def rank(ctx: Context, obj: Any, path: Any) -> Operation[int]:
     """The object's place among all by an Index field, as stored: 0 is the highest. NotFound. O(log objects)."""
     target = ctx.target(obj)
-    collection, index = indexed(ctx, target.collection.model, path)
+    collection, index = indexed(ctx, model_of(target.collection.model.cls), path)
+    if not (yield from is_complete(ctx, collection, index)):
+        return (yield from _rank_of_all(ctx, target, index))
     yield from purge(ctx, collection)
     key, member = collection.index_key(index), target.pk.encode()
     commands: list[Command] = [
@@ -123,6 +132,34 @@ def _exact_rank(ctx: Context, target: Target, index: IndexField, score: float) -
     if target.key not in order:
         raise NotFound(**target.data)
     return higher + order.index(target.key)
+
+
+# -- without the index, which some objects of an older form are not in --
+
+
+def _all_by_value(
+    ctx: Context, collection: Collection[Any], index: IndexField, n: int | None
+) -> Operation[list[tuple[Any, bytes, Any]]]:
+    """Value, member and object of those that belong into the index, highest first: the first n, or all of them."""
+    everything: Query[Any] = Query(collection, None)
+    cursor = Cursor()
+    best: list[tuple[Any, bytes, Any]] = []
+    while keys := (yield from next_keys(ctx, everything, cursor)):
+        for pk, seen in (yield from seen_at(ctx, collection, keys)):
+            obj = collection.load(seen.fields, pk)
+            value = index.slot.get(obj)
+            if index.score_of(value) is not None:
+                best.append((value, pk.encode(), obj if n is not None else None))
+        if n is not None:
+            best = heapq.nlargest(n, best, key=itemgetter(0, 1))
+    return sorted(best, key=itemgetter(0, 1), reverse=True)
+
+
+def _rank_of_all(ctx: Context, target: Target, index: IndexField) -> Operation[int]:
+    order = [member for _, member, _ in (yield from _all_by_value(ctx, target.collection, index, None))]
+    if target.pk.encode() not in order:
+        raise NotFound("it is not stored, or its value is not in the index (None, nan)", **target.data)
+    return order.index(target.pk.encode())
 
 
 # -- care for the indexes --
@@ -185,12 +222,14 @@ class Report:
     """What ``verify`` found. objects: how many there are. phantoms: index entries without an object (index, pk).
 
     missing: objects that are not, or with another value, in an index (index, pk). repaired: whether that was mended.
+    older: objects of an older version. They need not be in an index before ``upgrade_all`` has been through.
     """
 
     objects: int
     phantoms: tuple[tuple[str, str], ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     repaired: bool = False
+    older: int = 0
 
     @property
     def ok(self) -> bool:
@@ -204,18 +243,21 @@ def verify(ctx: Context, cls: type[Any], repair: bool) -> Operation[Report]:
     What looks wrong is looked at once more, object and entries in one moment: writers may be at work meanwhile.
     """
     collection = ctx.collection(model_of(cls))
-    total, wanted = yield from _wanted(ctx, collection)
+    total, older, wanted = yield from _wanted(ctx, collection)
+    incomplete: set[str] = set()
     suspects: dict[str, None] = {}
     for index in collection.indexes:
         command: Command = (b"ZRANGE", collection.index_key(index), 0, -1, b"WITHSCORES")
         pairs = _pairs((yield from replies_of(ctx, collection, [command]))[0])
         entries = {member.decode(errors="replace"): score for member, score in pairs}
         scores = wanted[index.name]
+        if not (yield from is_complete(ctx, collection, index)):
+            incomplete.add(index.name)
         suspects.update(dict.fromkeys(pk for pk in scores.keys() | entries.keys() if scores.get(pk) != entries.get(pk)))
     phantoms: list[tuple[str, str]] = []
     missing: list[tuple[str, str]] = []
     for group in chunks(sorted(suspects), GROUP):
-        for pk, name, has, should in (yield from _compared(ctx, collection, group)):
+        for pk, name, has, should in (yield from _compared(ctx, collection, group, incomplete)):
             if has is not None and should is None:
                 phantoms.append((name, pk))
             elif has != should:
@@ -224,22 +266,28 @@ def verify(ctx: Context, cls: type[Any], repair: bool) -> Operation[Report]:
     if repair:
         for group in chunks(wrong, GROUP):
             yield from commit(ctx, [Settle(Target(collection, pk, collection.key(pk))) for pk in group])
-    return Report(total, tuple(phantoms), tuple(missing), repair and bool(wrong))
+    return Report(total, tuple(phantoms), tuple(missing), repair and bool(wrong), older)
 
 
-def _wanted(ctx: Context, collection: Collection[Any]) -> Operation[tuple[int, dict[str, dict[str, float]]]]:
-    """How many objects there are, and the scores they should have: index -> primary key -> score."""
+def _wanted(ctx: Context, collection: Collection[Any]) -> Operation[tuple[int, int, dict[str, dict[str, float]]]]:
+    """How many objects there are, how many older ones, and the scores they should have: index -> pk -> score."""
     wanted: dict[str, dict[str, float]] = {index.name: {} for index in collection.indexes}
     everything: Query[Any] = Query(collection, None)
-    cursor, total = Cursor(), 0
+    cursor, total, older = Cursor(), 0, 0
     while keys := (yield from next_keys(ctx, everything, cursor)):
         for pk, seen in (yield from seen_at(ctx, collection, keys)):
             total += 1
+            older += seen.former is not None
             for index in collection.indexes:
                 score = _score(collection, index, pk, seen)
                 if score is not None:
                     wanted[index.name][pk] = score
-    return total, wanted
+    return total, older, wanted
+
+
+def is_older(index: IndexField, seen: Seen) -> bool:
+    """Whether an object is of an older version, or has the indexed field under a former name."""
+    return seen.former is not None or any(is_stored_formerly(place, seen.fields) for place in way_to(index.slot))
 
 
 def _score(collection: Collection[Any], index: IndexField, pk: str, seen: Seen) -> float | None:
@@ -248,9 +296,12 @@ def _score(collection: Collection[Any], index: IndexField, pk: str, seen: Seen) 
 
 
 def _compared(
-    ctx: Context, collection: Collection[Any], pks: Sequence[str]
+    ctx: Context, collection: Collection[Any], pks: Sequence[str], incomplete: Collected[str]
 ) -> Operation[list[tuple[str, str, float | None, float | None]]]:
-    """Of each object and index: primary key, index, the score there is, the score there should be; of one moment."""
+    """Of each object and index: primary key, index, the score there is, the score there should be; of one moment.
+
+    Objects of an older form are left out where an index is incomplete: they are in it or not.
+    """
     commands: list[Command] = []
     for pk in pks:
         commands.append((b"HGETALL", collection.key(pk)))
@@ -266,6 +317,8 @@ def _compared(
         seen = Seen(False, {}, True) if isinstance(reply, ServerError) else whole(target, reply)
         for index in collection.indexes:
             raw = next(rest)
+            if index.name in incomplete and is_older(index, seen):
+                continue
             has = None if raw is None or isinstance(raw, ServerError) else as_score(float(raw))
             found.append((pk, index.name, has, _score(collection, index, pk, seen)))
     return found

@@ -62,16 +62,20 @@ class Explanation:
     """How a search would be done. index: the Index field used, None for a scan of all objects of the model.
 
     indexed: conditions that narrow the candidates by it. filtered: conditions tested on loaded objects.
+    doubtful: older objects may not be in the index, so that it is not used before ``upgrade_all`` has been through.
     """
 
     index: str | None
     indexed: tuple[str, ...]
     filtered: tuple[str, ...]
     sorted_by: tuple[str, ...]
+    doubtful: bool = False
 
     def __str__(self) -> str:
         how = f"index {self.index}" if self.index else "scan of all objects"
         parts = [f"{how} ({', '.join(self.indexed)})" if self.indexed else how]
+        if self.doubtful:
+            parts[0] += ", a scan of all objects before upgrade_all"
         if self.filtered:
             parts.append(f"filter {', '.join(self.filtered)}")
         if self.sorted_by:
@@ -184,4 +188,5 @@ def explain(made: Query[Any]) -> Explanation:
         tuple(repr(part) for part in made.indexed),
         tuple(repr(part) for part in parts if part not in made.indexed),
         tuple(f"{order.path!r} {'desc' if order.descending else 'asc'}" for order in made.orders),
+        made.index is not None and made.index.name in made.collection.doubtful,
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from rapyer_core.collection import EXISTS, Context
-from rapyer_core.operations.candidates import Cursor, load, next_keys, replies_of, seen_at, targets_of
+from rapyer_core.operations.candidates import Cursor, is_complete, load, next_keys, replies_of, seen_at, targets_of
 from rapyer_core.operations.indexes import EXACT, Report, rank, top, verify
 from rapyer_core.operations.query import Explanation, Query, Range, explain, query
 from rapyer_core.operations.reading import CHUNK
+from rapyer_core.operations.upgrading import UpgradeProgress, Walk
 from rapyer_core.requests import Command, Operation
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Explanation",
     "Query",
     "Report",
+    "UpgradeProgress",
+    "Walk",
     "count",
     "explain",
     "find",
@@ -61,7 +64,7 @@ def find(ctx: Context, made: Query[T]) -> Operation[list[T]]:
 def _in_index_order(ctx: Context, made: Query[T]) -> Operation[list[T] | None]:
     """A limited search sorted by an Index field alone: walk the index and stop early. None: not such a search."""
     index, collection = made.order_index, made.collection
-    if made.limit is None or index is None:
+    if made.limit is None or index is None or not (yield from is_complete(ctx, collection, index)):
         return None
     descending = made.orders[0].descending
     low, high = (made.range if made.index is index else Range()).bounds

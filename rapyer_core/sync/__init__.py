@@ -36,7 +36,7 @@ from rapyer_core.errors import (
 from rapyer_core.expressions import asc, contains, desc, in_, is_none, not_, some
 from rapyer_core.markers import Index, Key
 from rapyer_core.models import evolve, extra_fields, paths, pk_of, redis_model, ref
-from rapyer_core.operations.search import Explanation, Report
+from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
 from rapyer_core.retries import Retry
 from rapyer_core.sync.atomic import AtomicRedisModel
 from rapyer_core.sync.repository import (
@@ -70,6 +70,7 @@ from rapyer_core.sync.repository import (
     save,
     save_many,
     top,
+    upgrade_all,
     verify,
 )
 from rapyer_core.sync.sessions import Session, close_rapyer, init_rapyer, open_session
@@ -116,6 +117,7 @@ __all__ = [
     "UnknownVersion",
     "UnsupportedType",
     "Upgrade",
+    "UpgradeProgress",
     "WrongKeyType",
     "add",
     "append",
@@ -169,6 +171,7 @@ __all__ = [
     "top",
     "transact",
     "transaction",
+    "upgrade_all",
     "upgrade_from",
     "verify",
 ]

@@ -18,7 +18,7 @@ from typing import Any, LiteralString, TypeVar, overload
 
 from rapyer_core.operations import fields, objects, search
 from rapyer_core.operations.fields import UNSET, Options
-from rapyer_core.operations.search import Explanation, Report
+from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
 from rapyer_core.retries import Retry
 from rapyer_core.sync.sessions import Session, current
 
@@ -465,3 +465,30 @@ def verify(cls: type[Any], *, repair: bool = False, session: Session | None = No
     """Compare the indexes of a model with its objects; with repair=True, mend them."""
     chosen = current(session)
     return chosen.run(search.verify(chosen.context, cls, repair))
+
+
+def upgrade_all(
+    cls: type[Any],
+    *,
+    cursor: str | None = None,
+    limit: int | None = None,
+    on_progress: Callable[[UpgradeProgress], None] | None = None,
+    session: Session | None = None,
+) -> UpgradeProgress:
+    """Rewrite all objects of the model that are stored in an older form: an older version, a former name of a field.
+
+    Each is rewritten by a checked commit, so that nothing is lost beside other writers. An object that cannot be read
+    is left as it is, and told of in the result. Run it once no older code writes any more.
+
+    cursor: of the progress of an earlier call that was broken off; the walk goes on there. limit: return after about
+    so many objects, with the cursor to go on from. on_progress: called after each page of some hundred objects; what
+    it raises ends the walk.
+    """
+    chosen = current(session)
+    walk = search.Walk.of(chosen.context, cls, cursor)
+    while True:
+        progress = chosen.run(walk.page())
+        if on_progress is not None:
+            on_progress(progress)
+        if progress.done or (limit is not None and progress.seen >= limit):
+            return progress

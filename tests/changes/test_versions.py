@@ -542,6 +542,7 @@ async def test_an_index_that_came_with_the_version_leaves_no_phantom(redis_clien
     await rc.save(Before("a", 5))
     await rc.increment(rc.ref(After, "a"), After.points, 1)
     assert redis_client.zscore("~Short:index:points", "a") == 6
+    assert (await rc.upgrade_all(After)).done
     assert (await rc.top(After, After.points))[0].points == 6
     assert redis_client.zscore("~Short:expiry", "a") == redis_client.pexpiretime("Short:a")
     # As if its time had come, by the server's clock.

@@ -47,6 +47,7 @@ from rapyer_core import (
     save_many,
     top,
     transact,
+    upgrade_all,
     verify,
 )
 
@@ -116,6 +117,7 @@ async def everything(session: Session, admin: redis.Redis) -> None:
     await top(Citizen, Citizen.score, 2, **on)
     await rank(alice, Citizen.score, **on)
     await rank(ref(Citizen, "erin"), Citizen.score, **on)
+    await upgrade_all(Citizen, **on)
     await exists(alice, **on)
     await get_many(Citizen, ["alice", "bob"], **on)
     await _let_expire(session, admin)
