@@ -13,7 +13,7 @@ ARGS   ?=
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers docs bench bench-contention bench-settings bench-record bench-page soak sync format pytest clean
+.PHONY: help demo test lint types layers docs bench bench-contention bench-settings bench-peers bench-record bench-page soak sync format pytest clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -47,9 +47,13 @@ bench-contention: $(VENV)/.dev ## Many tasks and processes on one object
 bench-settings: $(VENV)/.dev ## Whether the hand-written side has the best settings of redis-py
 	@$(BIN)/python -m bench.settings $(ARGS)
 
-bench-record: $(VENV)/.dev ## All of these, into bench/results/ and then into docs/performance.md; on a quiet machine
+bench-peers: .venv-peers/.ready ## Other mappers beside ours, in an environment of their own
+	@PYTHONPATH=.:codecs .venv-peers/bin/python -W ignore -m bench.peers.run $(ARGS)
+
+bench-record: $(VENV)/.dev .venv-peers/.ready ## All of these, into bench/results/ and then into docs/performance.md; on a quiet machine
 	@$(BIN)/python -m bench.run --json bench/results/redis-py.json $(ARGS)
 	@$(BIN)/python -m bench.contention --json bench/results/contention.json
+	@PYTHONPATH=.:codecs .venv-peers/bin/python -W ignore -m bench.peers.run --json bench/results/peers.json
 	@$(MAKE) --no-print-directory bench-page
 
 bench-page: $(VENV)/.dev ## docs/performance.md and its chart, out of bench/results/
@@ -69,7 +73,7 @@ pytest: $(VENV)/.dev ## pytest alone, with ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 
 clean: ## Remove everything that can be made again
-	rm -rf $(VENV) build site dist *.egg-info codecs/*.egg-info
+	rm -rf $(VENV) .venv-peers build site dist *.egg-info codecs/*.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,6 +81,11 @@ clean: ## Remove everything that can be made again
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv $(VENV)
+
+.venv-peers/.ready: bench/peers/requirements.txt setup.cfg
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -q -e . -r bench/peers/requirements.txt
+	@touch $@
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install -q -e '.[demo]'

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.chart import chart
 from bench.contention import SIDES, WORDS, Cell, said
+from bench.peers.result import OTHER_ROWS, PACKAGES, PeerResult, times
 from bench.report import amount, share
 from bench.result import Result
 from bench.sizes import Size
@@ -32,6 +33,8 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
         made["sizes"] = sizes([Size.from_json(size) for size in found["sizes"]])
     if found := _read(results / "contention.json"):
         made["contention"] = _on(found, contention([Cell.from_json(cell) for cell in found["cells"]]))
+    if found := _read(results / "peers.json"):
+        made["peers"] = _on(found, peers(found))
     return made
 
 
@@ -117,6 +120,25 @@ def contention(cells: Sequence[Cell]) -> str:
             heading = ["processes", "tasks in each", *SIDES[operation], *(f"ours / {side}" for side in others)]
             parts.append(f"**{words[0].upper()}{words[1:]}**\n\n{_table(heading, lines)}")
     return "\n".join(parts)
+
+
+def peers(found: Mapping[str, Any]) -> str:
+    """Ours beside other mappers."""
+    results = [PeerResult.from_json(row) for row in found["rows"]]
+    names = list(dict.fromkeys(name for result in results for name in (*result.entries, *result.reasons)))
+    lines = [
+        [f"{result.group}: {result.words}", *map(result.cell, names), times(result.best), times(result.safest)]
+        for result in results
+    ]
+    versions = ", ".join(f"{name} {found['machine'][name]}" for name in PACKAGES)
+    notes = "".join(f"- {name}: {note}.\n" for name, note in found["notes"].items())
+    failed = "".join(
+        f"- {name} in *{result.group}: {result.words}*: {reason}.\n"
+        for result in results
+        for name, reason in result.reasons.items()
+        if reason not in OTHER_ROWS
+    )
+    return f"{versions}.\n\n{_table(['row', *names, 'ours / best', 'ours / safest'], lines)}\n{notes}{failed}"
 
 
 def _table(heading: Line, lines: Iterable[Line]) -> str:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -24,7 +25,7 @@ from bench.report import console
 
 PREFIX = "rapyer-bench:settings:"
 ROUNDS = 7
-TASKS = {1: 300, 64: 8, 1000: 1}
+TASKS = {1: 300, 64: 8, 1000: 2}
 """Operations of each task in a lap."""
 
 Operation = Callable[[ByHand, Player], Awaitable[object]]
@@ -82,27 +83,31 @@ def _said(found: Ratio) -> str:
 
 
 def _measured(url: str, tasks: int, operation: Operation, rounds: int) -> dict[str, Ratio]:
-    """How fast each variant is, as a share of the best."""
-    every = {"best": best(tasks), **variants(tasks)}
+    """How fast each variant is, as a share of the best: by pairs of laps, so that they are neighbours in time."""
     players = [make_player(number) for number in range(max(tasks, 50))]
     many = [players[number % len(players)] for number in range(tasks * TASKS[tasks])]
     run = by_tasks(tasks, operation)
+    ratios: dict[str, Ratio] = {}
     with asyncio.Runner() as runner:
-        sides = {name: ByHand(url, PREFIX, settings) for name, settings in every.items()}
+        base = ByHand(url, PREFIX, best(tasks))
 
         def lap(side: ByHand) -> Lap[Results]:
             runner.run(side.set_up(players))
             return lambda: timed(lambda: runner.run(_awaited(run(side, many))))
 
         try:
-            laps = {name: (lambda side=side: lap(side)) for name, side in sides.items()}
-            in_turn(laps, 1)
-            done = in_turn(laps, rounds, _refuse_errors)
+            for name, settings in variants(tasks).items():
+                other = ByHand(url, PREFIX, settings)
+                laps = {"best": partial(lap, base), "other": partial(lap, other)}
+                try:
+                    in_turn(laps, 1)
+                    ratios[name] = ratio(in_turn(laps, rounds, _refuse_errors), "other", "best")
+                finally:
+                    runner.run(other.close())
         finally:
-            runner.run(sides["best"].redis.unlink(*(sides["best"].key(player) for player in players)))
-            for side in sides.values():
-                runner.run(side.close())
-    return {name: ratio(done, name, "best") for name in every if name != "best"}
+            runner.run(base.redis.unlink(*(base.key(player) for player in players)))
+            runner.run(base.close())
+    return ratios
 
 
 async def _awaited(results: object) -> Results:

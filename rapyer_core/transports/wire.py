@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import hiredis
@@ -54,9 +55,14 @@ def connection_parameters(settings: Settings, pool_class: type[Any], module: Any
         arguments = dict(pool.connection_kwargs)
     for name in _NOT_OURS:
         arguments.pop(name, None)
-    arguments.update(_OURS)
+    arguments.update({name: value for name, value in _OURS.items() if takes(connection_class, name)})
     arguments["socket_connect_timeout"] = settings.timeout
     return connection_class, arguments
+
+
+def takes(connection_class: type[Any], name: str) -> bool:
+    """Whether connections of this class have such an argument: redis-py 8.0 knows fewer than 8.1 does."""
+    return any(name in signature(base).parameters for base in connection_class.__mro__)
 
 
 # Any: hiredis's annotation wants tuples of exactly its own union of types.

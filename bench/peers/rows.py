@@ -1,0 +1,173 @@
+"""The rows of `make bench-peers`, how a mapper's lap of one is made, and whether it loses updates in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.measure import Lap, timed
+from bench.peers.peer import Peer
+from bench.peers.result import OTHER_ROWS
+from bench.players import make_player
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """A case. operation: a method of a Peer. objects, operations: as in bench/rows.py. tasks: asyncio's or threads.
+
+    blocking: for those without asyncio, and our blocking twin; the others are for those who can do it at all.
+    """
+
+    group: str
+    operation: str
+    operations: int
+    tasks: int = 1
+    objects: int = 50
+    blocking: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.group}: {self.operation.replace('_', ' ')}"
+
+    @property
+    def many(self) -> bool:
+        """Whether all objects go in one call."""
+        return self.operation.endswith("_many")
+
+    def smaller(self, most: int) -> PeerRow:
+        return replace(self, operations=min(self.operations, most), objects=min(self.objects, most))
+
+    def refusal(self, peer: Peer) -> str | None:
+        """Why the mapper does not take part; None if it does."""
+        if self.blocking and peer.asynchronous:
+            return OTHER_ROWS[0]
+        if not self.blocking and not peer.asynchronous:
+            if peer.twin or self.tasks == 1:
+                return OTHER_ROWS[1]
+            if self.tasks > 64:
+                return "blocking: would need a thread for each task"
+        return peer.cannot.get(self.operation) or peer.cannot.get(self.group)
+
+
+ROWS = (
+    PeerRow("1 task", "save", 100, objects=100),
+    PeerRow("1 task", "get", 100),
+    PeerRow("1 task", "increment", 100),
+    PeerRow("1 task", "append", 100),
+    PeerRow("1 task", "wins", 100),
+    PeerRow("64 tasks", "save", 256, 64, 256),
+    PeerRow("64 tasks", "get", 256, 64, 64),
+    PeerRow("64 tasks", "increment", 256, 64, 64),
+    PeerRow("64 tasks", "append", 256, 64, 64),
+    PeerRow("64 tasks", "wins", 256, 64, 64),
+    PeerRow("1,000 tasks", "increment", 1000, 1000, 1000),
+    PeerRow("1,000 tasks", "wins", 1000, 1000, 1000),
+    PeerRow("bulk of 5,000", "save_many", 5000, objects=5000),
+    PeerRow("bulk of 5,000", "get_many", 5000, objects=5000),
+    PeerRow("32 tasks on one object", "increment", 128, 32, 1),
+    PeerRow("32 tasks on one object", "append", 128, 32, 1),
+    PeerRow("blocking", "save", 100, objects=100, blocking=True),
+    PeerRow("blocking", "get", 100, blocking=True),
+    PeerRow("blocking", "increment", 100, blocking=True),
+    PeerRow("blocking", "append", 100, blocking=True),
+    PeerRow("blocking", "wins", 100, blocking=True),
+    PeerRow("blocking, batch of 100", "save_many", 100, objects=100, blocking=True),
+    PeerRow("blocking, batch of 100", "get_many", 100, objects=100, blocking=True),
+)
+
+
+class Runner:
+    """Runs operations of one mapper. Opened and closed around all rows."""
+
+    def __init__(self, peer: Peer, url: str, empty: Callable[[], object]) -> None:
+        self.peer = peer
+        self._empty = empty
+        self._loop = asyncio.Runner() if peer.asynchronous else None
+        self._threads = ThreadPoolExecutor(64)
+        self._done(peer.open(url))
+
+    def close(self) -> None:
+        self._done(self.peer.close())
+        self._threads.shutdown()
+        if self._loop is not None:
+            self._loop.close()
+
+    def _done(self, result: Any) -> Any:
+        return self._loop.run(result) if self._loop is not None and asyncio.iscoroutine(result) else result
+
+    def prepare(self, row: PeerRow) -> Lap[None]:
+        """A lap on fresh objects."""
+        self._empty()
+        numbers = [number % row.objects for number in range(row.operations)]
+        objs = [self.peer.make(make_player(number)) for number in range(row.objects)]
+        if not row.operation.startswith("save"):
+            self._done(self.peer.save_many(objs))
+        wanted: list[Any] = numbers if row.operation.startswith("get") else [objs[number] for number in numbers]
+        operation = getattr(self.peer, row.operation)
+        if row.many:
+            return lambda: timed(lambda: self._once(operation, wanted))
+        return lambda: timed(lambda: self._each(operation, wanted, row.tasks))
+
+    def _once(self, operation: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
+        self._done(operation(arguments))
+
+    def _each(self, operation: Callable[[Any], Any], arguments: Sequence[Any], tasks: int) -> None:
+        shares = [arguments[first::tasks] for first in range(tasks)]
+        if self._loop is not None:
+            self._loop.run(_by_tasks(operation, shares))
+        elif tasks == 1:
+            _in_turn(operation, arguments)
+        else:
+            list(self._threads.map(lambda share: _in_turn(operation, share), shares))
+
+    def loses(self, operation: str) -> bool | None:
+        """Whether an update is lost when 16 tasks make it 4 times each on one object; None where none is made.
+
+        save: whether one writer's change of a field is undone by another's of another field.
+        """
+        if operation == "save":
+            return self._save_loses()
+        if operation not in ("increment", "append", "wins"):
+            return None
+        row = PeerRow("", operation, 64, 16, 1)
+        self.prepare(row)()
+        score, length = self._seen()
+        player = make_player(0)
+        wanted = {
+            "increment": (player.score + 640, len(player.achievements)),
+            "append": (player.score, len(player.achievements) + 64),
+            "wins": (player.score + 6400, len(player.achievements)),
+        }[operation]
+        return score != wanted[0] or (operation == "append" and length != wanted[1])
+
+    def _save_loses(self) -> bool:
+        self._empty()
+        self._done(self.peer.save_many([self.peer.make(make_player(0))]))
+        one, other = self._done(self.peer.get(0)), self._done(self.peer.get(0))
+        one.score += 5
+        other.level += 1
+        self._done(self.peer.save(one))
+        self._done(self.peer.save(other))
+        return self._seen()[0] != make_player(0).score + 5
+
+    def _seen(self) -> tuple[int, int]:
+        return self.peer.seen(self._done(self.peer.get(0)))
+
+
+async def _by_tasks(operation: Callable[[Any], Any], shares: Sequence[Sequence[Any]]) -> None:
+    async def one(share: Sequence[Any]) -> None:
+        for argument in share:
+            await operation(argument)
+
+    if len(shares) == 1:
+        await one(shares[0])
+    else:
+        await asyncio.gather(*(one(share) for share in shares))
+
+
+def _in_turn(operation: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
+    for argument in arguments:
+        operation(argument)
