@@ -19,23 +19,20 @@ from rapyer_core.operations.locks import Hold, fence_for, release_commands
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
 from rapyer_core.recorders import LATER, Recorder
-from rapyer_core.requests import Batch, Command, Lost, Operation, Reply, ServerError
+from rapyer_core.requests import Command, Lost, Operation, Reply, ServerError, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, state_of
 
 
 def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
-    """Read the objects; watching: under WATCH, on the connection that the caller goes on holding."""
+    """Read the objects; watching: under a WATCH that the caller goes on holding."""
     reads: list[Command] = [(b"HGETALL", target.key) for target in targets]
     replies: list[Reply] | None = None
     if watching:
         try:
-            watched, *replies = yield Batch([(b"WATCH", *[target.key for target in targets]), *reads], hold=True)
+            replies = yield Watch([target.key for target in targets], reads, spare=True)
         except Lost:
             pass  # a stale connection; the ordinary way connects anew
-        else:
-            if isinstance(watched, ServerError):
-                raise refused(targets[0], watched)
     if replies is None:
         replies = yield from read(ctx, reads, **targets[0].data)
     for target, reply in zip(targets, replies, strict=True):

@@ -5,19 +5,19 @@ blocking code) carries them out:
 
 * ``Batch``  -> ``list`` of replies, one per command, in order. An error reply is a :class:`ServerError` value in
   that list, never raised. A connection that was lost, or did not answer in time, is *thrown* into the
-  generator as :class:`Lost`.
-* ``Pause``  -> ``None`` after that many seconds. The driver gives back a held connection first.
+  generator as :class:`Lost`. The commands leave no trace on the connection that carries them.
+* ``Watch``  -> the replies to its reads, made under a WATCH of its keys that lasts until the operation's next request.
+* ``Exec``   -> the replies to the commands that were decided on, run as one MULTI/EXEC; None when something watched has
+  changed, or nothing is watched any more; a :class:`ServerError` when the server refused it. Nothing was written then.
+* ``Pause``  -> ``None`` after that many seconds.
 * ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
-  seconds. The driver gives back a held connection first; it hears the channel until the operation ends.
-* ``Turn``   -> whether it had to wait, once this operation is the only one of its process and session that writes these
-  keys. It ends with the operation, or with its next Turn. A shared one only waits for operations and transactions
-  that were tried in vain and now have the keys to themselves; it is over at once. Whoever waits gives back a held
-  connection first.
+  seconds. It hears the channel until the operation ends.
+* ``Turn``   -> whether it had to wait, once no transaction of this process and session has these keys to itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,13 +31,42 @@ Reply = Any
 
 
 class Batch(NamedTuple):
-    """Commands that travel in one write and whose replies are read together: one round trip.
-
-    hold: keep the connection for this operation's next Batch, because a WATCH lives on it.
-    """
+    """Commands that travel in one write and whose replies are read together: one round trip."""
 
     commands: Sequence[Command]
-    hold: bool = False
+
+
+class Watch(NamedTuple):
+    """Read, and watch these keys from then on: one round trip.
+
+    Other operations of this session may share the connection and the WATCH, but of those that watch the same keys at
+    the same time all go into one EXEC. reads: commands that only read. tries: how often the operation was tried in vain;
+    it is kept apart from others then. timeout: seconds to wait while others of this session write these keys.
+    alone: with nobody else, even of the same keys. spare: only on a connection that nobody else may need, and at once; else the answer is None. Its next request may
+    be that of another operation, which goes on with it.
+    """
+
+    keys: Sequence[bytes]
+    reads: Sequence[Command]
+    tries: int = 0
+    alone: bool = False
+    timeout: float = 30.0
+    spare: bool = False
+
+
+Others = dict[bytes, Any]
+"""What operations that go into the same EXEC, before this one, do to keys: for those that look at the same keys."""
+
+Decide = Callable[[Others], "Sequence[Command] | None"]
+"""Gives the commands to write, and adds what it does to the others; None if there is nothing to write and nothing to
+be certain of. May raise: nothing of it is written then.
+"""
+
+
+class Exec(NamedTuple):
+    """Write, if nothing has changed that was watched by the Watch before: one round trip."""
+
+    decide: Decide
 
 
 class Pause(NamedTuple):
@@ -58,29 +87,34 @@ class Listen(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Wait until no other operation of this session writes these keys. timeout: seconds.
-
-    shared: only let those pass who have the keys to themselves. alone: have them to oneself, so that those with a
-    shared turn wait too.
-    """
+    """Wait while a transaction that was tried in vain has one of these keys to itself. timeout: seconds."""
 
     keys: tuple[bytes, ...]
     timeout: float
-    shared: bool = False
-    alone: bool = False
 
 
-Request = Batch | Pause | Listen | Turn
+Request = Batch | Watch | Exec | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 
 
 @dataclass(slots=True, frozen=True)
 class ServerError:
-    """An error reply. code: its first word (``WRONGTYPE``). The rest is kept apart: it may quote arguments."""
+    """An error reply. code: its first word (``WRONGTYPE``). The rest is kept apart: it may quote arguments.
+
+    torn: MULTI itself was refused, so that the commands of a commit ran one by one.
+    """
 
     code: str
     detail: str = ""
+    torn: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Failed:
+    """An answer that is to be raised inside the operation: what its ``Decide`` refused with."""
+
+    error: BaseException
 
 
 class Lost(Exception):
@@ -96,17 +130,26 @@ MULTI: Command = (b"MULTI",)
 EXEC: Command = (b"EXEC",)
 
 
-def atomic(commands: Sequence[Command], *, hold: bool = False) -> Batch:
+def atomic(commands: Sequence[Command]) -> Batch:
     """The commands as one MULTI/EXEC."""
-    return Batch((MULTI, *commands, EXEC), hold=hold)
+    return Batch((MULTI, *commands, EXEC))
 
 
-def exec_replies(replies: list[Reply]) -> list[Reply] | ServerError | None:
-    """What an :func:`atomic` batch came to: its replies, None (a watched key changed), or why it was refused."""
-    last = replies[-1]
-    if isinstance(last, ServerError):
-        queued = (reply for reply in replies[:-1] if isinstance(reply, ServerError))
-        return next(queued, last)
+def outcome(replies: list[Reply], start: int, count: int, alone: bool) -> list[Reply] | ServerError | None:
+    """What a MULTI/EXEC came to for one of those who share it, whose commands begin at start and are so many.
+
+    None where nothing was written because of somebody else: try again. alone: nobody shares it.
+    """
+    last, first = replies[-1], replies[0]
+    if isinstance(last, list):
+        return last[start : start + count]
     if last is None:
         return None
-    return list(last)
+    if isinstance(first, ServerError):
+        torn = not all(isinstance(reply, ServerError) for reply in replies[1:])
+        return ServerError(first.code, first.detail, torn)
+    queued = replies[1 + start : 1 + start + count]
+    own = next((reply for reply in queued if isinstance(reply, ServerError)), None)
+    if own is not None:
+        return own
+    return last if alone or not any(isinstance(reply, ServerError) for reply in replies[1:-1]) else None

@@ -15,12 +15,13 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Listen, Operation, Pause, Turn
+from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Turn, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
-from rapyer_core.transports.aio import Link, Pool
+from rapyer_core.transports.aio import Pool
 from rapyer_core.transports.aio_listener import Ear, Listener
 from rapyer_core.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
+from rapyer_core.watches import Watcher, Watches
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Loop:
 
     def __init__(self, settings: Settings) -> None:
         self.pool = Pool(settings)
+        self.watches = Watches(self.pool)
         self.listener = Listener(settings)
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
@@ -79,24 +81,24 @@ class Loop:
         except Conflict:
             free = ()
         self.reserved.update(dict.fromkeys(free, current_worker()))
-        return Reservation(self, free)
+        reservation = Reservation(self, free)
+        try:
+            await self.watches.drained(free, timeout)
+        except BaseException:
+            reservation.stop()
+            raise
+        return reservation
 
-    async def take_turn(self, turn: Turn) -> Sequence[bytes]:
-        """Wait for the turn; the keys to give back."""
-        keys = self._not_mine(turn.keys)
-        await self.turns.take(keys, turn.timeout)
-        return keys
+    def must_wait(self, turn: Turn) -> bool:
+        """Whether somebody else has one of the keys to itself."""
+        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(turn.keys))
 
     async def let_pass(self, turn: Turn) -> None:
-        """Wait until nobody has the keys reserved."""
+        """Wait until nobody else has one of the keys to itself."""
         keys = [key for key in self._not_mine(turn.keys) if key in self.reserved]
         with suppress(Conflict):
             await self.turns.take(keys, turn.timeout)
             self.turns.give_back(keys)
-
-    def must_wait(self, turn: Turn) -> bool:
-        """Whether somebody else has one of the keys reserved."""
-        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(turn.keys))
 
     def _not_mine(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         if not self.reserved:
@@ -121,34 +123,26 @@ class Session:
             raise SessionClosed("the session was closed")
         return self._loops.get()
 
-    async def run(self, operation: Operation[R], link: Link | None = None) -> R:
-        """Drive an operation to its end. link: a connection it already holds; given back here."""
+    async def run(self, operation: Operation[R], watcher: Watcher | None = None) -> R:
+        """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
         try:
-            loop = self.loop
+            driver = _Driver(self.loop, watcher)
         except BaseException:
             operation.close()
             raise
-        driver = _Driver(loop, link)
         try:
             return await driver.drive(operation)
         finally:
             operation.close()
             driver.end()
 
-    async def run_holding(self, make: Callable[[bool], Operation[R]]) -> tuple[R, Link | None]:
-        """Drive ``make(watching)``. With a connection to spare, watching: the caller gets that connection too."""
-        pool = self.loop.pool
-        # Some connections are left to others, at least one, or the block could not use the session.
-        spare = pool.spare(reserve=max(1, pool.size // 8))
-        operation = make(spare is not None)
-        driver = _Driver(self.loop, spare)
+    async def run_watching(self, operation: Operation[R]) -> tuple[R, Watcher | None]:
+        """Drive an operation to its end; with its result, what it watches for the next one."""
+        driver = _Driver(self.loop, None)
         try:
-            result = await driver.drive(operation, keep=spare is not None)
-            link, driver.link = driver.link, None
-            if link is not None and not link.watching:
-                pool.release(link)
-                link = None
-            return result, link
+            result = await driver.drive(operation)
+            watcher, driver.watcher = driver.watcher, None
+            return result, watcher
         finally:
             operation.close()
             driver.end()
@@ -186,21 +180,20 @@ class Session:
 
 
 class _Driver:
-    """Carries out the requests of one operation."""
+    """Carries out the requests of one operation. watcher: of what it watches."""
 
-    __slots__ = ("_alone", "_ear", "_keys", "_loop", "link")
+    __slots__ = ("_ear", "_loop", "watcher")
 
-    def __init__(self, loop: Loop, link: Link | None) -> None:
+    def __init__(self, loop: Loop, watcher: Watcher | None) -> None:
         self._loop = loop
-        self.link = link
         self._ear: Ear | None = None
-        self._keys: Sequence[bytes] = ()
-        self._alone = False
+        self.watcher = watcher
 
-    async def drive(self, operation: Operation[R], keep: bool = False) -> R:
+    async def drive(self, operation: Operation[R]) -> R:
         """Request by request; errors of a request are raised inside the operation."""
+        loop = self._loop
         answer: Any = None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         while True:
             try:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
@@ -209,65 +202,47 @@ class _Driver:
                 return result
             answer = failure = None
             try:
+                if type(request) is Exec:
+                    watcher, self.watcher = self.watcher, None
+                    answer = None if watcher is None else await watcher.commit(request.decide)
+                    if type(answer) is Failed:
+                        failure = answer.error
+                    continue
+                if type(request) is Turn:
+                    answer = loop.must_wait(request)
+                    if not answer:
+                        continue
+                if self.watcher is not None:
+                    self.leave()
                 if type(request) is Batch:
-                    if self.link is None:
-                        self.link = await self._loop.pool.acquire()
-                    answer = await self.link.roundtrip(request.commands)
-                    if not (request.hold or keep):
-                        self._free()
-                elif type(request) is Pause:
-                    self._free()
-                    await sleep(request.seconds)
+                    answer = await loop.pool.ask(request.commands)
+                elif type(request) is Watch:
+                    self.watcher = loop.watches.enter(request)
+                    answer = await self.watcher.replies()
                 elif type(request) is Turn:
-                    free = request.shared and not self._loop.reserved
-                    answer = False if free else await self._turn(request)
+                    await loop.let_pass(request)
                 elif type(request) is Listen:
-                    self._free()
                     if self._ear is None:
-                        self._ear = self._loop.listener.ear(request.channel)
+                        self._ear = loop.listener.ear(request.channel)
                     answer = await self._ear.wait(request.seconds)
+                else:
+                    await sleep(request.seconds)
             except Exception as error:
-                self._free()
+                self.leave()
                 failure = error
 
-    async def _turn(self, turn: Turn) -> bool:
-        if turn.shared:
-            if not self._loop.must_wait(turn):
-                return False
-            self._free()
-            await self._loop.let_pass(turn)
-            return True
-        if turn.alone and self._keys:
-            # It has the turn already, and keeps its place.
-            self._free()
-        else:
-            # Never two turns at once: others may want the same keys in another order, or this one the same again.
-            self.end()
-            self._keys = await self._loop.take_turn(turn)
-        if turn.alone:
-            self._loop.reserved.update(dict.fromkeys(self._keys, current_worker()))
-            self._alone = True
-        return True
+    def leave(self) -> None:
+        """Watch nothing any more."""
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.leave()
 
     def end(self) -> None:
-        """Give back what is still held."""
-        self._free()
+        """Watch and hear nothing any more."""
+        self.leave()
         ear, self._ear = self._ear, None
         if ear is not None:
             ear.close()
-        keys, self._keys = self._keys, ()
-        if self._alone:
-            self._alone = False
-            for key in keys:
-                self._loop.reserved.pop(key, None)
-        if keys:
-            self._loop.turns.give_back(keys)
-
-    def _free(self) -> None:
-        # Forgotten before it is given back: an interrupt between the two must not give it back twice.
-        link, self.link = self.link, None
-        if link is not None:
-            self._loop.pool.release(link)
 
 
 # -- the default session --

@@ -31,8 +31,8 @@ from rapyer_core.operations.locks import Hold
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Loop, Session, current
 from rapyer_core.tracking import untracked
-from rapyer_core.transports.aio import Link
 from rapyer_core.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
+from rapyer_core.watches import Watcher
 
 LONGEST = 1e9
 """Seconds: more than 30 years. The server's own limit of a time to live is not far away."""
@@ -59,13 +59,11 @@ class Pipeline(Generic[T]):
         self._objects = objects
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
-        self._link: Link | None = None
-        self._loop: Loop | None = None
+        self._watcher: Watcher | None = None
 
     async def __aenter__(self) -> T:
-        context = self._session.context
-        self._loop = self._session.loop
-        seen, self._link = await self._session.run_holding(lambda watching: enter(context, self._targets, watching))
+        entry = enter(self._session.context, self._targets, True)
+        seen, self._watcher = await self._session.run_watching(entry)
         try:
             for obj, target, found in zip(self._objects, self._targets, seen, strict=True):
                 self._block.add(target, found, locals_of(obj), watched=True)
@@ -80,17 +78,16 @@ class Pipeline(Generic[T]):
     ) -> None:
         try:
             if kind is None:
-                operation = self._block.commit(watching=self._link is not None)
-                link, self._link = self._link, None
-                await self._session.run(operation, link)
+                watcher, self._watcher = self._watcher, None
+                await self._session.run(self._block.commit(watching=watcher is not None), watcher)
         finally:
             self._block.close()
             self._let_go()
 
     def _let_go(self) -> None:
-        link, self._link = self._link, None
-        if link is not None and self._loop is not None:
-            self._loop.pool.release(link)
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.leave()
 
 
 @overload

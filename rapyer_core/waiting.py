@@ -77,6 +77,11 @@ class Turns:
     def __init__(self) -> None:
         self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody has a turn, or waits for one."""
+        return not self._locks
+
     async def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
         taken: list[bytes] = []

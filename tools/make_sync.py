@@ -17,7 +17,7 @@ PACKAGE = ROOT / "rapyer_core"
 MADE = ("__init__", "repository", "sessions", "transactions")
 """The modules that are made. The order of the list does not matter."""
 
-TWINS = (*MADE[1:], "atomic", "waiting")
+TWINS = (*MADE[1:], "atomic", "waiting", "watches")
 """The modules that `rapyer_core.sync` has too: imports of them are turned to it."""
 
 # In this order; regular expressions over the whole text, docstrings included.

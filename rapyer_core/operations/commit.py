@@ -38,14 +38,17 @@ from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     Batch,
     Command,
+    Exec,
     Lost,
     Operation,
+    Others,
     Pause,
     Reply,
     ServerError,
     Turn,
+    Watch,
     atomic,
-    exec_replies,
+    outcome,
 )
 from rapyer_core.retries import Retry, clock
 
@@ -179,7 +182,9 @@ class _Commit:
     doubt: float | None = None
     settled: bool = False
     read_at: int = 0
-    turns: int = 0
+    seen: list[Seen] = field(default_factory=list)
+    leads: bool = False
+    older: bool = False
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -191,8 +196,8 @@ class _Commit:
         """Tries, with pauses between them, until one comes through or none may follow."""
         conflicts: Iterator[float] = self.retry.pauses()
         losses: Iterator[float] | None = None
-        if lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline, shared=True))):
-            # Waiting for a turn gives the connection back, and the WATCH on it is gone.
+        if lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline))):
+            # The token has to be watched too; and whoever waited watches nothing any more.
             lead = None
         while True:
             stop: Exception | None = None
@@ -225,54 +230,26 @@ class _Commit:
 
     def _try(self, lead: Lead | None) -> Operation[bool]:
         """Read, decide, write. Whether the commit is done."""
-        if lead is None:
-            # The second time alone: under a stream of blind writes to the key no EXEC would ever come through.
-            wanted = 2 if self.tried.attempts else 1
-            if self.turns < wanted:
-                yield from self._turn(wanted)
+        self.leads = lead is not None
+        if lead is not None:
+            self.seen = lead.seen
+        else:
+            yield Turn(self.keys, self.retry.deadline)
             seen = yield from self._read()
             if seen is None:
                 yield from self._look_again()
                 return True
-        else:
-            seen = lead.seen
-        if self.doubt is None or seen != self.tried.seen:
-            try:
-                changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
-            except ConstraintError:
-                if lead is None:
-                    raise
-                # By what was stored at the entry. What counts is what is stored now.
-                return (yield from self._try(None))
-            self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
-        commands = [
-            command
-            for unit, found, change in zip(self.units, seen, self.tried.changes, strict=True)
-            for command in _commands(unit.target, found, change)
-        ]
-        writes = bool(commands or self.extra)
-        if not writes and lead is None and len(self.units) + len(self.fences) < 2:
-            return True
-        if writes and self.token is not None:
-            commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
-        return (yield from self._write([*commands, *self.extra], self._tails()))
-
-    def _turn(self, wanted: int) -> Operation[None]:
-        """Have the keys to oneself among the writers of this process."""
-        try:
-            yield Turn(self.keys, self.retry.deadline, alone=wanted == 2)
-        except Conflict:
-            # A courtesy: while an EXEC is in doubt, what became of it matters more.
-            if self.doubt is None:
-                raise
-        self.turns = wanted
-
-    def _write(self, commands: Sequence[Command], tails: Sequence[Command]) -> Operation[bool]:
+            self.seen = seen
         now = clock()
         try:
-            replies = exec_replies(whole_batch(self.targets, (yield atomic([*commands, *tails]))))
+            replies = yield Exec(self._decide)
+        except ConstraintError:
+            if lead is None:
+                raise
+            # By what was stored at the entry. What counts is what is stored now.
+            return (yield from self._try(None))
         except Lost as lost:
-            if not commands:
+            if not self.writes:
                 # An EXEC that only validates what was read may be sent again, as any reading.
                 raise Lost(sent=False, timed_out=lost.timed_out) from None
             if lost.sent and self.token is not None:
@@ -285,8 +262,29 @@ class _Commit:
             self.settled = True
             return False
         _raise_inner(self.targets, replies)
-        self._keep_tails(replies[len(commands) :])
+        self._keep_tails(replies)
         return True
+
+    def _decide(self, others: Others) -> list[Command] | None:
+        """The commands, given what those before it in the same EXEC do to the same objects."""
+        seen = self.seen
+        if others:
+            seen = [_after(unit, found, others) for unit, found in zip(self.units, seen, strict=True)]
+        if self.doubt is None or seen != self.tried.seen:
+            changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
+            self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
+        commands: list[Command] = []
+        for unit, found, change in zip(self.units, seen, self.tried.changes, strict=True):
+            writes = _commands(unit.target, found, change)
+            if writes:
+                commands += writes
+                others.setdefault(unit.target.key, []).append(change)
+        sure = len(self.units) + len(self.fences) < 2 and not self.leads and seen is self.seen
+        if not commands and not self.extra and sure:
+            return None
+        if self.token is not None:
+            commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
+        return [*commands, *self.extra, *self._tails()]
 
     @property
     def targets(self) -> list[Target]:
@@ -296,11 +294,9 @@ class _Commit:
         """WATCH and read. None: an earlier try of this commit turns out to have been applied."""
         units, fences = self.units, self.fences
         try:
-            replies = yield watch(units, fences, self.token)
+            replies = yield self._watch()
         except Lost as lost:
             raise Lost(sent=False, timed_out=lost.timed_out) from None
-        if isinstance(replies[0], ServerError):
-            raise refused(units[0].target, replies[0])
         if self.token is not None:
             found, now = replies.pop(), replies.pop()
             for reply in (found, now):
@@ -309,13 +305,30 @@ class _Commit:
             if found == 1:
                 return None
             self._trust_absence(int(now[0]))
-        for fence, reply in zip(fences, replies[1 + len(units) :], strict=True):
+        for fence, reply in zip(fences, replies[len(units) :], strict=True):
             if isinstance(reply, ServerError):
                 raise refused(fence.target, reply)
             if reply != fence.token:
                 raise LockLost(**fence.target.data, name=fence.name)
-        seen = [seen_from(unit, reply) for unit, reply in zip(units, replies[1:], strict=False)]
-        return seen if None not in seen else (yield from _seen_older(units, seen))  # type: ignore[return-value]  # no None
+        found_all: list[Seen] = []
+        for unit, reply in zip(units, replies, strict=False):
+            found_one = seen_from(unit, reply, self.older)
+            if found_one is None:
+                # All of an object of another version is needed.
+                self.older = True
+                return (yield from self._read())
+            found_all.append(found_one)
+        return found_all
+
+    def _watch(self) -> Watch:
+        keys = [*self.keys, *[fence.key for fence in self.fences]]
+        reads = [read_commands(unit, self.older) for unit in self.units]
+        reads += [(b"GET", fence.key) for fence in self.fences]
+        if self.token is not None:
+            keys.append(self.token)
+            reads += [(b"TIME",), (b"EXISTS", self.token)]
+        # Whoever is in doubt goes alone: only then do the same things seen lead to the same change.
+        return Watch(keys, reads, self.tried.attempts, self.doubt is not None, self.retry.deadline)
 
     def _trust_absence(self, now: int) -> None:
         """The token is not there. Tells an EXEC that was not applied, unless the token can have expired. now: the
@@ -333,7 +346,8 @@ class _Commit:
         return [change.tail for change in self.tried.changes if change.tail is not None]
 
     def _keep_tails(self, replies: Sequence[Reply]) -> None:
-        last = iter(replies)
+        # The tails are the last replies to an EXEC.
+        last = iter(replies[len(replies) - len(self._tails()) :])
         self.tried.tails = [None if change.tail is None else next(last) for change in self.tried.changes]
 
     def _look_again(self) -> Operation[None]:
@@ -355,18 +369,18 @@ class _Commit:
         return unknown(self.targets, error) if isinstance(error, Lost) else error
 
 
-def read_commands(unit: Unit) -> Command:
-    """The command that shows a unit what it must see."""
-    if unit.needs is None:
+def read_commands(unit: Unit, older: bool = False) -> Command:
+    """The command that shows a unit what it must see. older: also of an object of another version."""
+    if unit.needs is None or (older and not unit.any_version):
         return (b"HGETALL", unit.target.key)
     return (b"HMGET", unit.target.key, EXISTS, *unit.needs)
 
 
-def seen_from(unit: Unit, reply: Reply) -> Seen | None:
+def seen_from(unit: Unit, reply: Reply, older: bool = False) -> Seen | None:
     """The reply to :func:`read_commands` as what was seen; None: of another version, so that all of it is needed."""
     if isinstance(reply, ServerError):
         raise refused(unit.target, reply)
-    if unit.needs is None:
+    if unit.needs is None or (older and not unit.any_version):
         return whole(unit.target, reply)
     version, values = reply[0], reply[1:]
     if version != unit.target.collection.version and version is not None and not unit.any_version:
@@ -375,18 +389,16 @@ def seen_from(unit: Unit, reply: Reply) -> Seen | None:
     return Seen(version is not None, fields, False)
 
 
-def _seen_older(units: Sequence[Unit], seen: Sequence[Seen | None]) -> Operation[list[Seen]]:
-    """The same with the objects of other versions read whole, under the same WATCH. UnknownVersion."""
-    older = [unit.target for unit, found in zip(units, seen, strict=True) if found is None]
-    try:
-        replies = yield Batch([(b"HGETALL", target.key) for target in older], hold=True)
-    except Lost as lost:
-        raise Lost(sent=False, timed_out=lost.timed_out) from None
-    for target, reply in zip(older, replies, strict=True):
-        if isinstance(reply, ServerError):
-            raise refused(target, reply)
-    read = iter([whole(target, reply) for target, reply in zip(older, replies, strict=True)])
-    return [next(read) if found is None else found for found in seen]
+def _after(unit: Unit, seen: Seen, others: Others) -> Seen:
+    """What was seen of an object, as it is after the changes of others to it."""
+    for change in others.get(unit.target.key, ()):
+        fields = {} if change.erase or change.replace else seen.fields
+        gone = set(change.drop)
+        fields = {**{name: value for name, value in fields.items() if name not in gone}, **change.put}
+        if not seen.whole:
+            fields = {name: fields[name] for name in unit.needs or () if name in fields}
+        seen = Seen(not change.erase and (change.replace or seen.exists), fields, seen.whole)
+    return seen
 
 
 def whole(target: Target, reply: Reply) -> Seen:
@@ -411,15 +423,6 @@ def seen_of(target: Target, fields: Fields) -> Seen:
     if version is None:
         return Seen(False, {}, True)
     return Seen(True, target.collection.upgraded(fields, version, target.pk), True, fields)
-
-
-def watch(units: Sequence[Unit], fences: Sequence[Fence] = (), token: bytes | None = None) -> Batch:
-    """WATCH and read in one write."""
-    keys = [unit.target.key for unit in units] + [fence.key for fence in fences] + ([token] if token else [])
-    reads = [read_commands(unit) for unit in units]
-    fence_reads: list[Command] = [(b"GET", fence.key) for fence in fences]
-    look: list[Command] = [(b"TIME",), (b"EXISTS", token)] if token else []
-    return Batch([(b"WATCH", *keys), *reads, *fence_reads, *look], hold=True)
 
 
 def own_token(target: Target) -> bytes:
@@ -570,10 +573,10 @@ def _blindly(
     """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
     retry = retry or ctx.retry
     pauses = retry.pauses()
-    yield Turn(tuple(target.key for target in targets), retry.deadline, shared=True)
+    yield Turn(tuple(target.key for target in targets), retry.deadline)
     while True:
         try:
-            replies = exec_replies(whole_batch(targets, (yield atomic(commands))))
+            replies = outcome((yield atomic(commands)), 0, len(commands), alone=True)
         except Lost as lost:
             raise unknown(targets, lost) from None
         if isinstance(replies, list):
@@ -588,10 +591,11 @@ def remove_debris(target: Target) -> Operation[None]:
     """Delete a hash that is no object (no ``~`` field), unless it becomes one meanwhile."""
     for _ in range(100):
         try:
-            replies = yield Batch([(b"WATCH", target.key), (b"HEXISTS", target.key, EXISTS)], hold=True)
-            if replies[1] != 0:
+            (there,) = yield Watch([target.key], [(b"HEXISTS", target.key, EXISTS)])
+            if there != 0:
                 return
-            done = exec_replies((yield atomic([(b"DEL", target.key)])))
+            # Somebody who writes it in the same EXEC makes it an object, or removes it too.
+            done = yield Exec(lambda others: None if target.key in others else [(b"DEL", target.key)])
         except Lost:
             return
         if done is not None:
@@ -601,8 +605,15 @@ def remove_debris(target: Target) -> Operation[None]:
 # -- errors --
 
 
-def refused(target: Target, error: ServerError) -> ServerRefused | WrongKeyType:
-    """The error for an error reply. Nothing was written."""
+def refused(target: Target, error: ServerError) -> ServerRefused:
+    """The error for an error reply. Nothing was written, unless MULTI itself was refused."""
+    if error.torn:
+        return ServerRefused(
+            **target.data,
+            code=error.code,
+            reason="the server refused MULTI, so that the commands of a commit ran one by one: the user of this "
+            "connection needs the rights to MULTI and EXEC",
+        )
     if error.code == "WRONGTYPE":
         return WrongKeyType(**target.data, key=target.key.decode(errors="replace"))
     return NotApplied(**target.data, code=error.code)
@@ -614,18 +625,6 @@ def unknown(targets: Sequence[Target], lost: Lost) -> Exception:
         return ConnectionFailed(**targets[0].data, timed_out=lost.timed_out)
     names = tuple(f"{target.collection.model.name}:{target.pk}" for target in targets)
     return OutcomeUnknown(**targets[0].data, sent=names)
-
-
-def whole_batch(targets: Sequence[Target], replies: list[Reply]) -> list[Reply]:
-    """The replies to an atomic batch; an error if its MULTI was refused and the rest then ran one by one."""
-    if isinstance(replies[0], ServerError) and not all(isinstance(reply, ServerError) for reply in replies[1:]):
-        raise ServerRefused(
-            **targets[0].data,
-            code=replies[0].code,
-            reason="the server refused MULTI, so that the commands of a commit ran one by one: the user of this "
-            "connection needs the rights to MULTI and EXEC",
-        )
-    return replies
 
 
 def _raise_inner(targets: Sequence[Target], replies: Sequence[Reply]) -> None:

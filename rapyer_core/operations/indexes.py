@@ -24,7 +24,7 @@ from rapyer_core.operations.query import Query, as_score, check_count, check_own
 from rapyer_core.operations.reading import CHUNK, chunks, read
 from rapyer_core.places import is_stored_formerly, way_to
 from rapyer_core.plans import IndexField
-from rapyer_core.requests import EXEC, MULTI, Batch, Command, Lost, Operation, ServerError, exec_replies
+from rapyer_core.requests import EXEC, MULTI, Batch, Command, Lost, Operation, Reply, ServerError, outcome
 
 T = TypeVar("T")
 
@@ -306,7 +306,8 @@ def _compared(
     for pk in pks:
         commands.append((b"HGETALL", collection.key(pk)))
         commands += [(b"ZSCORE", collection.index_key(index), pk.encode()) for index in collection.indexes]
-    replies = exec_replies((yield from read(ctx, [MULTI, *commands, EXEC], model=collection.model.name)))
+    both = yield from read(ctx, [MULTI, *commands, EXEC], model=collection.model.name)
+    replies: list[Reply] | ServerError | None = outcome(both, 0, len(commands), alone=True)
     if not isinstance(replies, list):
         replies = yield from replies_of(ctx, collection, commands)
     found: list[tuple[str, str, float | None, float | None]] = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import PASSING, Fence, refused
-from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, ServerError, atomic, exec_replies
+from rapyer_core.requests import Batch, Command, Exec, Listen, Lost, Operation, ServerError, Watch
 from rapyer_core.retries import clock
 
 _NAME = re.compile(r"[^\x00-\x1f{}]{1,128}\Z")
@@ -145,12 +145,12 @@ def _if_ours(fence: Fence, commands: Sequence[Command]) -> Operation[bool | None
     """Do it if the lock holds our token; whether it did. None: no answer."""
     for _ in range(5):
         try:
-            replies = yield Batch([(b"WATCH", fence.key), (b"GET", fence.key)], hold=True)
-            if isinstance(replies[1], ServerError):
+            (owner,) = yield Watch([fence.key], [(b"GET", fence.key)])
+            if isinstance(owner, ServerError):
                 return None
-            if replies[1] != fence.token:
+            if owner != fence.token:
                 return False
-            done = exec_replies((yield atomic(commands)))
+            done = yield Exec(lambda _: commands)
             if isinstance(done, list):
                 return True
             if done is not None:

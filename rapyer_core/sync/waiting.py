@@ -90,6 +90,11 @@ class Turns:
         self._queues: dict[bytes, deque[_Place]] = {}
         """By key: whoever has the turn, then those who wait for it."""
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody has a turn, or waits for one."""
+        return not self._queues
+
     def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
         end = time.monotonic() + timeout

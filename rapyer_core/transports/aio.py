@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import redis
 import redis.asyncio.connection
-from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
+from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.retry import Retry
 
-from rapyer_core.errors import PoolTimeout, SessionClosed
+from rapyer_core.errors import PoolTimeout, ServerRefused, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
+from rapyer_core.transports.line import Line
+from rapyer_core.transports.replies import IGNORED, Replies, Sink
 from rapyer_core.transports.wire import (
-    PLAIN,
     as_reply,
     backoff_free_retry,
     connection_parameters,
@@ -27,121 +28,85 @@ from rapyer_core.transports.wire import (
 _UNWATCH: Command = (b"UNWATCH",)
 
 
-class _Replies(asyncio.Protocol):
-    """Reads replies off a connection: for the one round trip under way, as many as it waits for.
-
-    Stands in for the stream of redis-py's connection once that is connected: a stream costs a second copy of the data
-    and a coroutine for each piece of it.
-    """
-
-    def __init__(self, reader: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
-        self._loop = loop
-        self._replies: list[Reply] = []
-        self._count = 0
-        self._waiter: asyncio.Future[list[Reply]] | None = None
-        self.lost = False
-        self.astray = False
-        """Something came that nobody had asked for: the connection is of no use any more."""
-
-    async def expect(self, transport: Any, packed: bytes, count: int) -> list[Reply]:
-        """Send, and wait for so many replies. EOFError when the connection breaks."""
-        self._replies, self._count = [], count
-        self._waiter = waiter = self._loop.create_future()
-        transport.write(packed)
-        try:
-            replies: list[Reply] = await waiter
-            return replies
-        finally:
-            self._waiter = None
-
-    def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            self.astray = True
-            return
-        try:
-            self._feed(data)
-            gets, replies = self._gets, self._replies
-            while len(replies) < self._count:
-                reply = gets(False)
-                if reply is NOT_ENOUGH_DATA:
-                    return
-                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
-        except Exception as error:
-            waiter.set_exception(error)
-            return
-        self.astray = self._has_data()
-        waiter.set_result(replies)
-
-    def eof_received(self) -> None:
-        # A turn of the event loop before the connection counts as lost: nothing may be sent meanwhile.
-        self.lost = True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(EOFError())
-
-
 class Link:
-    """One connection. Not for two tasks at once."""
+    """One connection. Lent out, it is not for two tasks at once."""
 
-    __slots__ = ("_connection", "_due", "_pool", "_replies", "_timed_out", "_unwatch", "watching")
+    __slots__ = ("_connection", "_pool", "replies", "watching")
 
     def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
         self._pool = pool
-        self._replies: _Replies | None = None
-        self._timed_out = False
-        self._unwatch = False
+        self.replies: Replies | None = None
+        """Reads it; None: not connected, or a connection that only redis-py can read."""
         self.watching = False
-        self._due = 0.0
-        """When the round trip under way is given up; 0: there is none."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether commands can be sent without connecting first."""
+        return self.replies is not None and self.replies.clean
+
+    def post(self, commands: Sequence[Command], sink: Sink) -> None:
+        """Send the commands in one write, now if the link is ready; the sink gets their replies, or a Lost.
+
+        A link that is watching and turns out to be dead answers Lost(sent=False) instead of connecting anew: what was
+        to be sent relies on the WATCH.
+        """
+        replies = self.replies
+        if replies is None or not replies.clean:
+            self._pool.spawn(self._deliver(commands, sink))
+            return
+        packed = pack(commands)
+        self._note_watch(commands)
+        replies.send(packed, len(commands), self._pool.due(), sink)
 
     async def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one write and read their replies, in order. Error replies are values.
 
         Raises Lost when the connection broke or the server did not answer in time; ServerRefused when it refuses
-        the connection. Whatever is raised, CancelledError included, the connection is closed then.
-
-        A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
-        to be sent relies on the WATCH.
+        the connection. Whatever is raised, CancelledError included, the connection is closed then. A dead link that
+        was watching is Lost(sent=False), as in ``post``.
         """
+        return await self.exchange(pack(commands), len(commands), commands)
+
+    async def exchange(self, packed: bytes, count: int, commands: Sequence[Command] = ()) -> list[Reply]:
+        """The same for packed commands. commands: as they were, if a WATCH or EXEC may be among them."""
         if not self._is_clean():
-            await self._renew()
-        extra = self._unwatch
-        packed = pack((_UNWATCH, *commands) if extra else commands)
-        count = len(commands) + extra
-        replies: list[Reply] = []
+            await self.renew()
         done = False
-        self._pool._started(self)
         try:
-            if self._replies is not None:
-                transport = self._connection._writer.transport
-                replies = await self._replies.expect(transport, packed, count)
+            self._note_watch(commands)
+            if self.replies is not None:
+                future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+                self.replies.send(packed, count, self._pool.due(), future)
+                found = await future
             else:
-                replies = await self._exchange(packed, count)
+                found = await self._by_redis_py(packed, count)
             done = True
-        except (redis.RedisError, OSError, EOFError):
-            pass
+            return found
         finally:
-            self._due = 0.0
             if not done:
                 await self.close()
-        if not done:
-            raise Lost(sent=True, timed_out=self._timed_out)
-        # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
-        self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
-        self._unwatch = False
-        return replies[1:] if extra else replies
+
+    async def _deliver(self, commands: Sequence[Command], sink: Sink) -> None:
+        try:
+            replies = await self.roundtrip(commands)
+        except (Lost, ServerRefused) as error:
+            if not sink.done():
+                sink.set_exception(error)  # type: ignore[arg-type]  # futures take any, and so do our sinks
+        else:
+            if not sink.done():
+                sink.set_result(replies)
+
+    def _note_watch(self, commands: Sequence[Command]) -> None:
+        # Only EXEC (or the UNWATCH when it is given back) ends what a WATCH began.
+        if commands:
+            self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
 
     def _is_clean(self) -> bool:
         """Connected, the other side has not closed, and nothing unread is waiting."""
+        if self.replies is not None:
+            return self.replies.clean
         connection = self._connection
-        replies = self._replies
-        if replies is not None:
-            return not (replies.lost or replies.astray)
         stream = connection._reader
         if stream is None or connection._writer is None:
             return False
@@ -149,17 +114,10 @@ class Link:
         # redis-py itself looks at this buffer: streams have no public way to ask whether something is waiting.
         return not (stream.at_eof() or stream._buffer or (reader is not None and reader.has_data()))
 
-    def _expire(self) -> None:
-        """The server did not answer in time: cut the connection, so that whoever waits for a reply goes on."""
-        self._timed_out = True
-        writer = self._connection._writer
-        if writer is not None:
-            writer.transport.abort()
-
-    async def _renew(self) -> None:
-        """Connect, after closing a connection that is of no use any more."""
+    async def renew(self) -> None:
+        """Connect, after closing a connection that is of no use any more. Raises as ``roundtrip``."""
         connection = self._connection
-        relied, self._timed_out = self.watching, False
+        relied = self.watching
         await self.close()
         if relied:
             raise Lost(sent=False)
@@ -185,18 +143,27 @@ class Link:
         if not done:
             raise Lost(sent=False, timed_out=timed_out)
 
-    async def _exchange(self, packed: bytes, count: int) -> list[Reply]:
-        await self._connection.send_packed_command([packed], check_health=False)
-        return [await self._slowly() for _ in range(count)]
-
     def _take_over(self) -> None:
         """Read the connection ourselves from here on, if it is as we know it."""
         connection = self._connection
         parser: Any = connection._parser
         if type(parser) is _AsyncHiredisParser and not connection._reader._buffer:
-            replies = _Replies(parser._reader, asyncio.get_running_loop())
-            connection._writer.transport.set_protocol(replies)
-            self._replies = replies
+            transport = connection._writer.transport
+            replies = Replies(parser._reader, transport)
+            transport.set_protocol(replies)
+            self.replies = replies
+
+    async def _by_redis_py(self, packed: bytes, count: int) -> list[Reply]:
+        timed_out = False
+        try:
+            async with asyncio.timeout(self._pool.timeout):
+                await self._connection.send_packed_command([packed], check_health=False)
+                return [await self._slowly() for _ in range(count)]
+        except (TimeoutError, redis.TimeoutError):
+            timed_out = True
+        except (redis.RedisError, OSError, EOFError):
+            pass
+        raise Lost(sent=True, timed_out=timed_out)
 
     async def _slowly(self) -> Reply:
         try:
@@ -205,27 +172,32 @@ class Link:
             return as_reply(error)
 
     def free(self) -> None:
-        """Nobody holds the link any more: a WATCH that is still on it is lifted with the next round trip."""
-        self._unwatch = self._unwatch or self.watching
-        self.watching = False
+        """Nobody holds the link any more: a WATCH that is still on it is lifted."""
+        if not self.watching:
+            return
+        if self.ready:
+            self.watching = False
+            self.post([_UNWATCH], IGNORED)
+        else:
+            self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Close the connection without waiting."""
-        self._replies = None
-        self.watching = self._unwatch = False
+        self.replies = None
+        self.watching = False
         writer, self._connection._writer, self._connection._reader = self._connection._writer, None, None
         if writer is not None:
             writer.close()
 
     async def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
-        self._replies = None
-        self.watching = self._unwatch = False
+        self.replies = None
+        self.watching = False
         await self._connection.disconnect(nowait=True)
 
 
 class Pool:
-    """Links of one event loop: at most max_connections, handed out in the order asked for."""
+    """Links of one event loop: at most max_connections, handed out in the order asked for; one of them is shared."""
 
     def __init__(self, settings: Settings) -> None:
         self._class, self._arguments = connection_parameters(
@@ -235,18 +207,27 @@ class Pool:
         self.timeout = settings.timeout
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
+        self._loop = asyncio.get_running_loop()
         self._idle: list[Link] = []
         self._waiting: deque[asyncio.Future[Link]] = deque()
         self._links: list[Link] = []
         self._sweeping: asyncio.TimerHandle | None = None
+        self._working: set[asyncio.Task[None]] = set()
         self._closed = False
+        shared = self._new() if self.size > 1 else None
+        self._every = [shared] if shared is not None else []
+        self._lent = self.size - len(self._every)
+        """Links that can be lent out, at most."""
+        self._line = Line(self, shared)
+        self.ask = self._line.ask
+        """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
 
     async def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""
         link = self.spare(reserve=0)
         if link is not None:
             return link
-        future: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Link] = self._loop.create_future()
         self._waiting.append(future)
         try:
             async with asyncio.timeout(self._patience):
@@ -260,22 +241,29 @@ class Pool:
 
     def spare(self, reserve: int) -> Link | None:
         """A link that is free now, if more than reserve of them are; else None."""
-        if self._closed:
-            raise SessionClosed("the session was closed")
-        if self._waiting or self.size - len(self._links) + len(self._idle) <= reserve:
+        self.check_open()
+        if self._waiting or self._lent - len(self._links) + len(self._idle) <= reserve:
             return None
         if self._idle:
             return self._idle.pop()
-        arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
-        link = Link(self._class(**arguments), self)
+        link = self._new()
         self._links.append(link)
+        self._every.append(link)
         return link
+
+    def check_open(self) -> None:
+        """SessionClosed after ``close``."""
+        if self._closed:
+            raise SessionClosed("the session was closed")
+
+    def _new(self) -> Link:
+        return Link(self._class(**self._arguments, retry=backoff_free_retry(Retry)), self)
 
     def release(self, link: Link) -> None:
         """Give a link back. Of a pool that was closed meanwhile, it is closed."""
         link.free()
         if self._closed:
-            link._drop()
+            link.drop()
             return
         while self._waiting:
             future = self._waiting.popleft()
@@ -284,31 +272,59 @@ class Pool:
                 return
         self._idle.append(link)
 
-    def _started(self, link: Link) -> None:
-        """A round trip begins: it has as long as the session's timeout."""
-        loop = asyncio.get_running_loop()
-        link._due = loop.time() + self.timeout
-        if self._sweeping is None:
-            self._sweeping = loop.call_at(link._due, self._sweep, loop)
+    async def ask_alone(self, packed: bytes, count: int) -> list[Reply]:
+        """The same as ``ask`` for packed commands, on a connection that nobody shares."""
+        link = await self.acquire()
+        try:
+            return await link.exchange(packed, count)
+        finally:
+            self.release(link)
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def deliver(self, packed: bytes, count: int, future: asyncio.Future[list[Reply]]) -> None:
+        """What ``ask_alone`` would give, for somebody who waits already."""
+        try:
+            replies = await self.ask_alone(packed, count)
+        except Exception as error:
+            if not future.done():
+                future.set_exception(error)
+        else:
+            if not future.done():
+                future.set_result(replies)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside whoever asks."""
+        task = self._loop.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    def due(self) -> float:
+        """When a round trip that begins now is given up: it has as long as the session's timeout."""
+        due = self._loop.time() + self.timeout
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_at(due, self._sweep)
+        return due
+
+    def _sweep(self) -> None:
         """Give up what is overdue. One timer for all links: a timer for each round trip costs more than packing it."""
-        now = loop.time()
-        for link in self._links:
-            if link._due and link._due <= now:
-                link._expire()
-        coming = min((link._due for link in self._links if link._due > now), default=None)
-        self._sweeping = None if coming is None else loop.call_at(coming, self._sweep, loop)
+        now = self._loop.time()
+        coming = 0.0
+        for link in self._every:
+            replies = link.replies
+            due = replies.due if replies is not None else 0.0
+            if replies is not None and 0 < due <= now:
+                replies.give_up(now)
+            elif due and (not coming or due < coming):
+                coming = due
+        self._sweeping = self._loop.call_at(coming, self._sweep) if coming else None
 
     async def close(self) -> None:
         """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
         self._closed = True
-        if self._sweeping is not None:
-            self._sweeping.cancel()
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if not future.done():
                 future.set_exception(SessionClosed("the session was closed"))
+        await self._line.close()
         idle, self._idle = self._idle, []
         for link in idle:
             await link.close()

@@ -199,6 +199,14 @@ class Pool:
         if self._waiting:
             self._waiting[0].notify()
 
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
+        link = self.acquire()
+        try:
+            return link.roundtrip(commands)
+        finally:
+            self.release(link)
+
     def spare(self, reserve: int) -> Link | None:
         """A link that is free now, if more than reserve of them are; else None."""
         with self._lock:

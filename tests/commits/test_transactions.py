@@ -317,8 +317,10 @@ async def _failing(tx: Transaction) -> None:
 @asynccontextmanager
 async def behind(proxy: Proxy) -> AsyncIterator[Any]:
     async with open_session(proxy.url) as session:
-        # Two connections are there already.
-        await asyncio.gather(*(exists(Account, "a", session=session) for _ in range(3)))
+        # The connection that all share is there already, and one to watch on.
+        await exists(Account, "a", session=session)
+        async with pipeline(ref(Account, "a"), session=session):
+            pass
         proxy.clear()
         yield session
 

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 import rapyer_core as rc
-from rapyer_core.requests import Command, Reply
-from rapyer_core.transports.aio import Link
+from rapyer_core.requests import Command
+from rapyer_core.transports import aio, line, wire
 from tests.support.builds import on_every_server
 
 pytest_generate_tests = on_every_server
@@ -51,13 +51,15 @@ class Trips:
 def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
     """The round trips of every session, counted."""
     counter = Trips()
-    plain = Link.roundtrip
+    plain = wire.pack
 
-    async def roundtrip(self: Link, commands: Sequence[Command]) -> list[Reply]:
+    def pack(commands: Sequence[Command]) -> bytes:
         counter.batches.append(commands)
-        return await plain(self, commands)
+        return plain(commands)
 
-    monkeypatch.setattr(Link, "roundtrip", roundtrip)
+    # Both ways to the server pack what goes into one write by itself.
+    monkeypatch.setattr(aio, "pack", pack)
+    monkeypatch.setattr(line, "pack", pack)
     return counter
 
 

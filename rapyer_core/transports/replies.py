@@ -1,0 +1,149 @@
+"""Reading one asyncio connection: replies in order, for whoever sent the commands. No pools, no redis import.
+
+Stands in for the stream of redis-py's connection once that is connected: a stream costs a second copy of the data and
+a coroutine for each piece of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+
+from rapyer_core.requests import Lost, Reply
+from rapyer_core.transports.wire import PLAIN, as_reply
+
+
+class Sink(Protocol):
+    """Who waits for replies. A future is one."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+        ...
+
+    def set_result(self, replies: list[Reply], /) -> None:
+        """The replies, one per command, in order."""
+        ...
+
+    def set_exception(self, error: Lost, /) -> None:
+        """The connection was lost first."""
+        ...
+
+
+class Replies(asyncio.Protocol):
+    """What was sent on a connection and not answered yet. Several may wait; each gets as many replies as it sent commands.
+
+    Whoever waits no more when its replies come is passed over: they are read all the same, so that nobody gets those of
+    somebody else.
+    """
+
+    def __init__(self, reader: Any, transport: Any) -> None:
+        self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
+        self._transport = transport
+        self._waiting: deque[tuple[Sink, int, float]] = deque()
+        self._replies: list[Reply] = []
+        self._gave_up = 0.0
+        self._paused = False
+        self.on_change: Callable[[], None] | None = None
+        """Called when the connection broke, and when it takes data again."""
+        self.lost = False
+        self.astray = False
+        """Something came that nobody had asked for: the connection is of no use any more."""
+
+    @property
+    def clean(self) -> bool:
+        """Connected, the other side has not closed, and nothing came unasked."""
+        return not (self.lost or self.astray)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was answered."""
+        return not self._waiting
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether the connection keeps up with what is sent."""
+        return not self._paused
+
+    @property
+    def due(self) -> float:
+        """When the oldest of those who wait is given up, by the clock of the event loop; 0: nobody waits."""
+        return self._waiting[0][2] if self._waiting else 0.0
+
+    def send(self, packed: bytes, count: int, due: float, sink: Sink) -> None:
+        """Send commands; the sink gets so many replies."""
+        self._waiting.append((sink, count, due))
+        self._transport.write(packed)
+
+    def send_all(self, parts: list[tuple[bytes, int, Sink]], due: float) -> None:
+        """Send commands of several in one write."""
+        self._waiting.extend([(sink, count, due) for _, count, sink in parts])
+        self._transport.write(b"".join([packed for packed, _, _ in parts]))
+
+    def give_up(self, now: float) -> None:
+        """The server did not answer in time: cut the connection, so that whoever waits goes on."""
+        self._gave_up = now
+        self.lost = True
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        waiting, gets, replies = self._waiting, self._gets, self._replies
+        try:
+            self._feed(data)
+            while waiting:
+                sink, count, _ = waiting[0]
+                while len(replies) < count:
+                    reply = gets(False)
+                    if reply is NOT_ENOUGH_DATA:
+                        return
+                    replies.append(reply if type(reply) in PLAIN else as_reply(reply))
+                self._replies = []
+                waiting.popleft()
+                if not sink.done():
+                    sink.set_result(replies)
+                replies = self._replies
+            self.astray = self._has_data()
+        except Exception:
+            # Not RESP, or a reply too large: nothing that follows can be told apart.
+            self.astray = True
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        # A turn of the event loop before the connection counts as lost: nothing may be sent meanwhile.
+        self.lost = True
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self.on_change is not None:
+            self.on_change()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        waiting, self._waiting = self._waiting, deque()
+        for sink, _, due in waiting:
+            if not sink.done():
+                sink.set_exception(Lost(sent=True, timed_out=0 < due <= self._gave_up))
+        if self.on_change is not None:
+            self.on_change()
+
+
+class Ignored:
+    """A sink for replies that nobody needs."""
+
+    def done(self) -> bool:
+        return True
+
+    def set_result(self, replies: list[Reply], /) -> None:
+        pass
+
+    def set_exception(self, error: Lost, /) -> None:
+        pass
+
+
+IGNORED = Ignored()
