@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,10 +30,9 @@ def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[
     reads: list[Command] = [(b"HGETALL", target.key) for target in targets]
     replies: list[Reply] | None = None
     if watching:
-        try:
+        # On a connection that turns out to be lost, the ordinary way connects anew.
+        with suppress(Lost):
             replies = yield Watch([target.key for target in targets], reads, spare=True)
-        except Lost:
-            pass  # a stale connection; the ordinary way connects anew
     if replies is None:
         replies = yield from read(ctx, reads, **targets[0].data)
     for target, reply in zip(targets, replies, strict=True):

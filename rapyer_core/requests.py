@@ -39,11 +39,11 @@ class Batch(NamedTuple):
 class Watch(NamedTuple):
     """Read, and watch these keys from then on: one round trip.
 
-    Other operations of this session may share the connection and the WATCH, but of those that watch the same keys at
-    the same time all go into one EXEC. reads: commands that only read. tries: how often the operation was tried in vain;
-    it is kept apart from others then. timeout: seconds to wait while others of this session write these keys.
-    alone: with nobody else, even of the same keys. spare: only on a connection that nobody else may need, and at once; else the answer is None. Its next request may
-    be that of another operation, which goes on with it.
+    Other operations of this session may share the connection and the WATCH, and then go into one EXEC with it. reads:
+    commands that only read. tries: how often the operation was tried in vain; it is kept apart from strangers then.
+    alone: with nobody else, even of the same keys. timeout: seconds to wait while others of this session write these
+    keys. spare: only on a connection that nobody else may need, and at once; else the answer is None. What comes next
+    may be another operation, which goes on with the watching.
     """
 
     keys: Sequence[bytes]

@@ -15,7 +15,7 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Turn, Watch
+from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Pause, Turn, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
@@ -225,7 +225,7 @@ class _Driver:
                     if self._ear is None:
                         self._ear = loop.listener.ear(request.channel)
                     answer = await self._ear.wait(request.seconds)
-                else:
+                elif type(request) is Pause:
                     await sleep(request.seconds)
             except Exception as error:
                 self.leave()

@@ -58,28 +58,28 @@ class Watcher:
         if not self.left:
             self.left = True
             if self.group is None:
-                self._watches.withdraw(self)
+                self._watches._withdraw(self)
             else:
                 self.group.leaves()
 
     # -- of the group --
 
     @property
-    def waits(self) -> bool:
+    def _waits(self) -> bool:
         """Whether somebody waits for an answer."""
         return not self._future.done()
 
-    def answer(self, value: Any) -> None:
+    def _answer(self, value: Any) -> None:
         """Tell whoever waits."""
         if not self._future.done():
             self._future.set_result(value)
 
-    def fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         """Raise it at whoever waits."""
         if not self._future.done():
             self._future.set_exception(error)
 
-    def decided(self, others: Others) -> Sequence[Command] | Failed | None:
+    def _decided(self, others: Others) -> Sequence[Command] | Failed | None:
         """What it wants to write, or the error that it refused with."""
         assert self._context is not None
         assert self._decide is not None
@@ -144,9 +144,9 @@ class _Group:
         for watcher in watchers:
             # To each an error of its own: tracebacks grow at the places that raise it.
             if isinstance(error, ServerRefused):
-                watcher.fail(ServerRefused(error.reason, code=error.code))
+                watcher._fail(ServerRefused(error.reason, code=error.code))
             else:
-                watcher.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
+                watcher._fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
         self._end()
 
     def _was_read(self, replies: list[Reply]) -> None:
@@ -156,9 +156,9 @@ class _Group:
             if watcher.left:
                 continue
             if isinstance(watched, ServerError):
-                watcher.answer([watched] * len(places))
+                watcher._answer([watched] * len(places))
             else:
-                watcher.answer([replies[1 + place] for place in places])
+                watcher._answer([replies[1 + place] for place in places])
         if not self._staying:
             self._end()
 
@@ -169,7 +169,7 @@ class _Group:
 
     def _was_run(self, replies: list[Reply]) -> None:
         for watcher, start, count in self._spans:
-            watcher.answer(outcome(replies, start, count, alone=len(self._spans) == 1))
+            watcher._answer(outcome(replies, start, count, alone=len(self._spans) == 1))
         self._end()
 
     # -- members --
@@ -204,13 +204,13 @@ class _Group:
         others: Others = {}
         commands: list[Command] = [MULTI]
         for watcher in self._wishes:
-            if not watcher.waits:
+            if not watcher._waits:
                 continue
-            decided = watcher.decided(others)
+            decided = watcher._decided(others)
             if decided is None:
-                watcher.answer([])
+                watcher._answer([])
             elif isinstance(decided, Failed):
-                watcher.answer(decided)
+                watcher._answer(decided)
             else:
                 self._spans.append((watcher, len(commands) - 1, len(decided)))
                 commands += decided
@@ -223,14 +223,14 @@ class _Group:
         except Exception as error:
             # An argument that cannot be packed: whose, only one by one can tell.
             for watcher, _, _ in self._spans:
-                watcher.answer(Failed(error) if len(self._spans) == 1 else None)
+                watcher._answer(Failed(error) if len(self._spans) == 1 else None)
             self._end()
 
     def _end(self) -> None:
         self.is_over = True
         link, self._link = self._link, None
         if link is not None:
-            self._watches.ended(link, self._watchers)
+            self._watches._ended(link, self._watchers)
 
 
 def _is_first_try(watcher: Watcher) -> bool:
@@ -290,14 +290,14 @@ class Watches:
             self._note_waiting(watcher)
         return watcher
 
-    def withdraw(self, watcher: Watcher) -> None:
+    def _withdraw(self, watcher: Watcher) -> None:
         """It waits no more."""
         if watcher.timer is not None:
             watcher.timer.cancel()
         if watcher in self._waiting:
             self._waiting.remove(watcher)
 
-    def ended(self, link: Link, watchers: list[Watcher]) -> None:
+    def _ended(self, link: Link, watchers: list[Watcher]) -> None:
         """A group is done with its connection."""
         if not watchers[0].watch.spare:
             for watcher in watchers:
@@ -313,7 +313,7 @@ class Watches:
     def _gather(self) -> None:
         """Make groups of those who wait and may start."""
         self._scheduled = False
-        self._waiting = [watcher for watcher in self._waiting if watcher.waits]
+        self._waiting = [watcher for watcher in self._waiting if watcher._waits]
         self._company = len(self._waiting) + self.reading > 1
         for watchers in self._groups():
             spare = watchers[0].watch.spare
@@ -323,8 +323,8 @@ class Watches:
                 self._start(link, watchers)
             elif spare:
                 for watcher in watchers:
-                    self.withdraw(watcher)
-                    watcher.answer(None)
+                    self._withdraw(watcher)
+                    watcher._answer(None)
             elif not self._acquiring:
                 self._acquiring = True
                 self._pool.spawn(self._acquire())
@@ -381,7 +381,7 @@ class Watches:
         if watcher in self._waiting:
             self._waiting.remove(watcher)
             reason = f"other tasks of this process wrote the same objects for {watcher.watch.timeout} s"
-            watcher.fail(Conflict(reason))
+            watcher._fail(Conflict(reason))
 
     async def _acquire(self) -> None:
         """Wait for a connection, for whoever waits by then."""
@@ -392,7 +392,7 @@ class Watches:
             waiting, self._waiting = self._waiting, []
             for watcher in waiting:
                 own = PoolTimeout(waited=error.waited, size=error.size) if isinstance(error, PoolTimeout) else error
-                watcher.fail(own)
+                watcher._fail(own)
             return
         self._acquiring = False
         groups = [watchers for watchers in self._groups() if not watchers[0].watch.spare]

@@ -184,6 +184,7 @@ class _Commit:
     read_at: int = 0
     seen: list[Seen] = field(default_factory=list)
     leads: bool = False
+    writes: bool = False
     older: bool = False
 
     @property
@@ -279,10 +280,11 @@ class _Commit:
             if writes:
                 commands += writes
                 others.setdefault(unit.target.key, []).append(change)
+        self.writes = bool(commands or self.extra)
         sure = len(self.units) + len(self.fences) < 2 and not self.leads and seen is self.seen
-        if not commands and not self.extra and sure:
+        if sure and not self.writes:
             return None
-        if self.token is not None:
+        if self.writes and self.token is not None:
             commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
         return [*commands, *self.extra, *self._tails()]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
@@ -34,7 +34,7 @@ class Sink(Protocol):
 
 
 class Replies(asyncio.Protocol):
-    """What was sent on a connection and not answered yet. Several may wait; each gets as many replies as it sent commands.
+    """What was sent on a connection and not answered yet. Of several who wait, each gets the replies to its commands.
 
     Whoever waits no more when its replies come is passed over: they are read all the same, so that nobody gets those of
     somebody else.
@@ -78,7 +78,7 @@ class Replies(asyncio.Protocol):
         self._waiting.append((sink, count, due))
         self._transport.write(packed)
 
-    def send_all(self, parts: list[tuple[bytes, int, Sink]], due: float) -> None:
+    def send_all(self, parts: Sequence[tuple[bytes, int, Sink]], due: float) -> None:
         """Send commands of several in one write."""
         self._waiting.extend([(sink, count, due) for _, count, sink in parts])
         self._transport.write(b"".join([packed for packed, _, _ in parts]))

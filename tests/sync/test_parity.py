@@ -14,8 +14,7 @@ import rapyer_core
 import rapyer_core.sync
 from tools import make_sync
 
-MODULES = ("repository", "sessions", "transactions", "waiting", "transports.aio")
-TWIN = {"transports.aio": "transports.blocking"}
+MODULES = ("repository", "sessions", "transactions", "waiting", "watches")
 
 
 def public_names(module: types.ModuleType) -> set[str]:
@@ -55,7 +54,7 @@ def pairs() -> list[Any]:
     found = []
     for module in MODULES:
         there = importlib.import_module(f"rapyer_core.{module}")
-        here = importlib.import_module(f"rapyer_core.{TWIN.get(module, 'sync.' + module)}")
+        here = importlib.import_module(f"rapyer_core.sync.{module}")
         for name, value in own_members(there).items():
             found.append(pytest.param(value, getattr(here, name, None), id=f"{module}.{name}"))
     return found
@@ -87,8 +86,8 @@ def test_the_same_parameters(there: Any, here: Any) -> None:
         return
     assert methods(here).keys() == methods(there).keys()
     for name, method in methods(there).items():
-        if name == "__init__" and there.__module__.startswith("rapyer_core.transports"):
-            continue  # how a link is made is a matter between it and its pool
+        if name == "__init__" and there.__module__ == "rapyer_core.watches":
+            continue  # how a watcher is made is a matter inside
         assert parameters(methods(here)[name]) == parameters(method), name
 
 
