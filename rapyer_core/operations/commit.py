@@ -299,6 +299,9 @@ class _Commit:
             replies = yield self._watch()
         except Lost as lost:
             raise Lost(sent=False, timed_out=lost.timed_out) from None
+        except Conflict as conflict:
+            # Others of this process wrote the keys all the time.
+            raise self._ending(conflict) from None
         if self.token is not None:
             found, now = replies.pop(), replies.pop()
             for reply in (found, now):

@@ -226,6 +226,8 @@ def stored(client: redis.Redis) -> dict[bytes, Any]:
 async def test_cut_at_every_request(proxy: Proxy, url: str, redis_client: redis.Redis, write: Write) -> None:
     await reset(url)
     before = stored(redis_client)
+    await write()  # so that all connections are there
+    put_back(redis_client, before)
     proxy.clear()
     result = await write()
     requests = len(proxy.requests)
@@ -299,7 +301,8 @@ async def test_the_absence_of_a_token_that_can_have_expired_proves_nothing(
     monkeypatch.setattr(commit, "TOKEN_LIFE", 0.4)
     monkeypatch.setattr(commit, "LOOKING", 60.0)
     await reset(url)
-    await get(Player, "p")
+    async with pipeline(P):
+        pass  # so that a connection to watch on is there
     cut = proxy.eat_reply(b"EXEC")
     proxy.refuse()
     writing = asyncio.create_task(increment(P, Player.coins, 5))
@@ -319,7 +322,8 @@ async def test_looking_ends_before_the_token_does(
     """However long the caller would wait."""
     monkeypatch.setattr(commit, "TOKEN_LIFE", 4.0)
     await reset(url)
-    await get(Player, "p")
+    async with pipeline(P):
+        pass  # so that a connection to watch on is there
     cut = proxy.eat_reply(b"EXEC")
     proxy.refuse()
     writing = asyncio.create_task(increment(P, Player.coins, 5, retry=Retry(deadline=3600)))
@@ -334,6 +338,8 @@ async def test_looking_ends_before_the_token_does(
 async def test_a_session_closed_while_in_doubt_says_so(proxy: Proxy, url: str, redis_client: redis.Redis) -> None:
     await reset(url)
     async with open_session(proxy.url, exactly_once=True) as other:
+        async with pipeline(P, session=other):
+            pass  # so that a connection to watch on is there
         cut = proxy.eat_reply(b"EXEC")
         proxy.refuse()
         writing = asyncio.create_task(increment(P, Player.coins, 5, session=other))
