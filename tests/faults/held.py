@@ -17,7 +17,7 @@ def held(session: Session) -> list[str]:
     loop = session.loop
     found = {
         "connections that were not given back": len(loop.pool._links) - len(loop.pool._idle),
-        "watched keys": not loop.watches.at_rest,
+        "watched keys": int(not loop.watches.at_rest),
         "turns": len(loop.turns._locks),
         "reserved keys": len(loop.reserved),
         "listeners": len(loop.listener._ears),
