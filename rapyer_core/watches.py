@@ -99,6 +99,8 @@ class _Group:
         self._spans: list[tuple[Watcher, int, int]] = []
         self._places: list[list[int]] = []
         self._wishes: list[Watcher] = []
+        self._refused: list[tuple[Watcher, Failed]] = []
+        """Who refused, perhaps because of what others would do: true only if they did."""
         self._staying = len(watchers)
         self._reading = True
         self._scheduled = False
@@ -147,6 +149,8 @@ class _Group:
                 watcher._fail(ServerRefused(error.reason, code=error.code))
             else:
                 watcher._fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
+        for watcher, _ in self._refused:
+            watcher._answer(None)
         self._end()
 
     def _was_read(self, replies: list[Reply]) -> None:
@@ -170,6 +174,8 @@ class _Group:
     def _was_run(self, replies: list[Reply]) -> None:
         for watcher, start, count in self._spans:
             watcher._answer(outcome(replies, start, count, alone=len(self._spans) == 1))
+        for watcher, failed in self._refused:
+            watcher._answer(failed if isinstance(replies[-1], list) else None)
         self._end()
 
     # -- members --
@@ -210,7 +216,10 @@ class _Group:
             if decided is None:
                 watcher._answer([])
             elif isinstance(decided, Failed):
-                watcher._answer(decided)
+                if others:
+                    self._refused.append((watcher, decided))
+                else:
+                    watcher._answer(decided)
             else:
                 self._spans.append((watcher, len(commands) - 1, len(decided)))
                 commands += decided
@@ -224,6 +233,8 @@ class _Group:
             # An argument that cannot be packed: whose, only one by one can tell.
             for watcher, _, _ in self._spans:
                 watcher._answer(Failed(error) if len(self._spans) == 1 else None)
+            for watcher, _ in self._refused:
+                watcher._answer(None)
             self._end()
 
     def _end(self) -> None:
