@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError, NotFound

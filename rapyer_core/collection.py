@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +16,7 @@ from rapyer_codecs import (
     Slot,
     default_registry,
 )
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import Path, parts_of
 from rapyer_core.keys import escape_pk, unescape_pk

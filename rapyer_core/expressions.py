@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Container
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from rapyer_codecs import Item, PathError, Slot, Steps
+from rapyer_codecs.lean import dataclass
 
 if TYPE_CHECKING:
     from rapyer_core.models import Model

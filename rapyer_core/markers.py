@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, TypeVar
+
+from rapyer_codecs.lean import dataclass
 
 _T = TypeVar("_T")
 

@@ -15,8 +15,6 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
-import attrs
-
 from rapyer_codecs import Mapper, Registry, Slot, default_registry
 from rapyer_core.expressions import MODEL, Path
 from rapyer_core.keys import new_id
@@ -108,8 +106,8 @@ class Model(Generic[T]):
 def _field_names(cls: type[Any]) -> list[str]:
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls)]
-    if attrs.has(cls):
-        return [field.name for field in attrs.fields(cls)]
+    if hasattr(cls, "__attrs_attrs__"):
+        return [field.name for field in cls.__attrs_attrs__]
     raise TypeError(f"{cls.__qualname__} is neither a dataclass nor an attrs class: put @dataclass under @redis_model")
 
 
@@ -378,6 +376,8 @@ def evolve(obj: T, **changes: Any) -> T:
     if dataclasses.is_dataclass(obj):
         made = cast(T, dataclasses.replace(cast(Any, obj), **changes))
     else:
+        import attrs  # not before there is a class of it
+
         made = cast(T, attrs.evolve(cast(Any, obj), **changes))
     attach(made, state_of(obj))
     return made

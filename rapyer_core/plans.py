@@ -6,11 +6,11 @@ whoever holds one works with the forms it had at the start, to the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType
+from rapyer_codecs.lean import dataclass
 from rapyer_core.markers import IndexMarker, KeyMarker
 from rapyer_core.places import value_shape
 

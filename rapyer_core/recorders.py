@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields

@@ -18,8 +18,9 @@ blocking code) carries them out:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+
+from rapyer_codecs.lean import dataclass
 
 R = TypeVar("R")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from rapyer_codecs.lean import dataclass
 
 
 def clock() -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from rapyer_codecs.lean import dataclass
 from rapyer_core.retries import DEFAULT_RETRY, Retry
 
 

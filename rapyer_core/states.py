@@ -8,7 +8,8 @@ replaced, never changed, because copies of an instance share it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from rapyer_codecs.lean import dataclass
 
 ATTRIBUTE = "__rapyer_state__"
 

@@ -13,12 +13,13 @@ import dis
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from types import CodeType, FrameType
 from typing import Any
+
+from rapyer_codecs.lean import dataclass, field
 
 Step = Callable[[Any], Any]
 

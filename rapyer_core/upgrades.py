@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rapyer_codecs import DecodeError, RapyerError, Registry, StoredFields
+from rapyer_codecs.lean import dataclass
 from rapyer_core.errors import UnknownVersion
 
 UpgradeFunction = Callable[[StoredFields], None]

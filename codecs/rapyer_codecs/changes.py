@@ -8,9 +8,9 @@ is the same thing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from .lean import dataclass
 from .names import is_own, join
 from .shape import Leaf, Shape
 from .slot import Slot

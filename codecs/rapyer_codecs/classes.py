@@ -12,14 +12,12 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from typing import Any
-
-import attrs
-import typing_extensions
 
 from . import hints
 from .errors import UnsupportedType
+from .lean import dataclass
 
 __all__ = ["ClassPlan", "FieldPlan", "is_record_class", "read_class"]
 
@@ -166,6 +164,8 @@ def _dataclass_default(field: dataclasses.Field[Any]) -> Default:
 
 
 def _attrs(cls: Any, resolved: _Hints) -> ClassPlan:
+    import attrs  # not before there is a class of it
+
     known = attrs.fields(cls)
     calls_init = _is_generated(cls.__init__, [f.alias for f in known if f.init], "<attrs generated")
     fields = tuple(
@@ -184,7 +184,7 @@ def _attrs(cls: Any, resolved: _Hints) -> ClassPlan:
 
 def _attrs_default(field: Any) -> Default:
     default = field.default
-    if default is attrs.NOTHING:
+    if default is sys.modules["attr"].NOTHING:
         return None
     if hasattr(default, "takes_self"):
         # A factory that takes the instance needs the other fields: only __init__ can call it.
@@ -224,12 +224,16 @@ def _typeddict(cls: Any, resolved: _Hints) -> ClassPlan:
     return ClassPlan(cls, tuple(fields), subscript=True)
 
 
+def _is_attrs(cls: type) -> bool:
+    return hasattr(cls, "__attrs_attrs__")
+
+
 def _is_namedtuple(cls: type) -> bool:
     return issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults")
 
 
 def _is_typeddict(cls: type) -> bool:
-    return typing.is_typeddict(cls) or typing_extensions.is_typeddict(cls)
+    return typing.is_typeddict(cls) or type(cls).__name__ == "_TypedDictMeta"  # of typing_extensions
 
 
 def _is_pydantic(cls: type) -> bool:
@@ -282,7 +286,7 @@ def _struct(cls: Any, resolved: _Hints) -> ClassPlan:
 
 FAMILIES: tuple[tuple[Callable[[type], bool], Callable[[Any, _Hints], ClassPlan]], ...] = (
     (dataclasses.is_dataclass, _dataclass),
-    (attrs.has, _attrs),
+    (_is_attrs, _attrs),
     (_is_namedtuple, _namedtuple),
     (_is_typeddict, _typeddict),
     (_is_pydantic, _pydantic),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
+
+from .lean import dataclass
 
 __all__ = ["Codec", "Decode", "Encode", "plain_type"]
 

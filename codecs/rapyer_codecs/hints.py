@@ -6,20 +6,21 @@ annotation in a class makes most tools drop every Annotated of that class.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar
 from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union
-
-import typing_extensions  # comes with cattrs, which reads its types as well
 
 __all__ = [
     "annotations_of",
     "descends_from",
     "identity",
+    "imported",
+    "is_exactly",
     "is_literal",
     "is_required",
     "is_union",
@@ -32,14 +33,20 @@ __all__ = [
     "variables_of",
 ]
 
-_WRAPPERS = (
-    Final,
-    typing.Required,
-    typing.NotRequired,
-    typing_extensions.Required,
-    typing_extensions.NotRequired,
-    typing_extensions.ReadOnly,
-)
+
+def _named(name: str) -> tuple[Any, ...]:
+    """What `typing` and `typing_extensions` have under a name. The latter is not imported: a hint from there has
+    done it.
+    """
+    homes = (typing, sys.modules.get("typing_extensions"))
+    return tuple(getattr(home, name) for home in homes if hasattr(home, name))
+
+
+def _is_one(origin: Any, *names: str) -> bool:
+    return origin is not None and any(origin is form for name in names for form in _named(name))
+
+
+_WRAPPERS = ("Final", "Required", "NotRequired", "ReadOnly")
 Variables = Mapping[Any, Any]
 
 
@@ -116,13 +123,13 @@ def peel(hint: Any) -> tuple[Any, tuple[Any, ...]]:
         if origin is Annotated:
             metadata += hint.__metadata__
             hint = hint.__origin__
-        elif origin in _WRAPPERS:
+        elif _is_one(origin, *_WRAPPERS):
             (hint,) = typing.get_args(hint)
         elif isinstance(hint, NewType):
             hint = hint.__supertype__
-        elif isinstance(hint, typing_extensions.TypeAliasType):
+        elif isinstance(hint, _named("TypeAliasType")):
             hint = hint.__value__
-        elif isinstance(origin, typing_extensions.TypeAliasType):
+        elif isinstance(origin, _named("TypeAliasType")):
             variables = dict(zip(origin.__type_params__, typing.get_args(hint), strict=False))
             hint = substitute(origin.__value__, variables)
         elif isinstance(hint, InitVar):
@@ -149,10 +156,10 @@ def metadata_of(hint: Any) -> tuple[Any, ...]:
 
 def is_required(hint: Any, *, default: bool) -> bool:
     """Whether a TypedDict key must be there: by its Required or NotRequired, else the default."""
-    while typing.get_origin(hint) in (Annotated, *_WRAPPERS):
-        if typing.get_origin(hint) in (typing.NotRequired, typing_extensions.NotRequired):
+    while (origin := typing.get_origin(hint)) is Annotated or _is_one(origin, *_WRAPPERS):
+        if _is_one(origin, "NotRequired"):
             return False
-        if typing.get_origin(hint) in (typing.Required, typing_extensions.Required):
+        if _is_one(origin, "Required"):
             return True
         hint = typing.get_args(hint)[0]
     return default
@@ -211,6 +218,25 @@ def descends_from(hint: Any, package: str, name: str) -> bool:
     """
     bases = getattr(origin_of(hint), "__mro__", ())
     return any(base.__name__ == name and base.__module__.partition(".")[0] == package for base in bases)
+
+
+def is_exactly(cls: type | str) -> Callable[[Any], bool]:
+    """A test whether a hint is a class; of one given as text (`module.Class`), without importing it."""
+    if not isinstance(cls, str):
+        return lambda hint: hint is cls
+    module, _, name = cls.rpartition(".")
+    return lambda hint: hint is vars(sys.modules.get(module, sys)).get(name, _NOTHING)
+
+
+_NOTHING = object()
+
+
+def imported(hint: Any) -> Any:
+    """A hint; of a class given as text, the class."""
+    if not isinstance(hint, str):
+        return hint
+    module, _, name = hint.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def name_of(hint: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +10,7 @@ from . import changes
 from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
 from .generate import Compiled, compile_class
+from .lean import dataclass
 from .paths import Steps
 from .shape import Fields
 from .slot import Slot

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, TypeVar
+
+from .lean import dataclass
 
 __all__ = ["Alias", "Packed", "PackedMarker"]
 

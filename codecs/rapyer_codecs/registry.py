@@ -1,23 +1,22 @@
-"""Registry: which shape a type has. A cattrs Converter does the dispatch; rules are registered here, families
-in `types/`.
+"""Registry: which shape a type has. Rules are registered here, those of the families in `types/`.
 
-A rule is a predicate on hints and a factory of shapes; a later rule wins. A shape is what the converter's
-structure hook is for its hint, so that `registry.converter` is an ordinary Converter to everybody else.
+A rule is what a hook factory is in cattrs: a predicate on hints, and a factory; a later rule wins. A shape is a
+structure hook, so that `registry.converter` is an ordinary cattrs Converter for the classes that the registry
+knows. cattrs' own dispatch does not find shapes: it hands the hook of a class to its subclasses (an int's to a
+bool, a date's to a datetime), and takes `int | str` for `str | int`, which are not stored alike. It is imported
+when the converter is asked for.
 """
 
 from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar, overload
-
-import cattrs
-from cattrs.dispatch import StructureHook
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from .classes import is_record_class
 from .codec import Codec, Decode, Encode
 from .errors import UnsupportedType
-from .hints import identity, name_of, origin_of, peel
+from .hints import identity, imported, is_exactly, name_of, origin_of, peel
 from .limits import Limits
 from .mapper import Mapper
 from .markers import PackedMarker
@@ -26,6 +25,9 @@ from .shape import FOREIGN, Leaf, Shape
 from .types.packed import PackedLeaf
 from .types.records import RecordShape
 from .types.unions import AnyShape
+
+if TYPE_CHECKING:
+    import cattrs
 
 __all__ = ["Registry"]
 
@@ -41,23 +43,12 @@ Factory: TypeAlias = Callable[[Any, "Registry"], Shape]
 class _Compiled:
     """What follows from the rules of one version."""
 
-    def __init__(self, version: int, converter: cattrs.Converter) -> None:
+    def __init__(self, version: int, factories: list[tuple[Predicate, Factory]]) -> None:
         self.version = version
-        self.converter = converter
+        self.factories = factories
         self.shapes: dict[Any, Shape] = {}
         self.mappers: dict[Any, Mapper[Any]] = {}
-
-
-class _Place:
-    """A hint on its way through the converter.
-
-    cattrs hands the hook of a class to its subclasses too (an int's to a bool, a date's to a datetime). A
-    _Place is no class, so that only predicates see it, and they compare exactly. It is equal only to
-    itself: `int | str` and `str | int` are equal, and are not stored alike.
-    """
-
-    def __init__(self, hint: Any) -> None:
-        self.hint = hint
+        self.converter: cattrs.Converter | None = None
 
 
 class Registry:
@@ -73,7 +64,7 @@ class Registry:
         self._any: list[Any] = []
         self._names: dict[Any, Mapping[str, Any]] = {}
         self._version = 0
-        self._compiled = _Compiled(-1, cattrs.Converter())
+        self._compiled = _Compiled(-1, [])
 
     # -- registration ----------------------------------------------------------------------------------------
 
@@ -82,13 +73,14 @@ class Registry:
         self._rules.append((predicate, factory))
         self._version += 1
 
-    def leaf(self, cls: type, encode: Encode, decode: Decode, *, in_any: bool = True, **options: Any) -> None:
+    def leaf(self, cls: type | str, encode: Encode, decode: Decode, *, in_any: bool = True, **options: Any) -> None:
         """Add a codec for exactly this class, whose functions check the type themselves.
 
+        `cls`: the class, or the text `module.Class` of one of a module that is not to be imported for it.
         `in_any`: values of it may stand in Any. `options`: of Leaf.
         """
         codec: Codec[Any] = Codec(encode, decode)
-        self.factory(lambda hint: hint is cls, lambda hint, r: Leaf(hint, codec, r.limits, **options))
+        self.factory(is_exactly(cls), lambda hint, r: Leaf(hint, codec, r.limits, **options))
         if in_any:
             self._any.append(cls)
 
@@ -159,8 +151,13 @@ class Registry:
 
     @property
     def converter(self) -> cattrs.Converter:
-        """The converter that dispatches, as of all registrations so far. It structures record classes too."""
-        return self._current().converter
+        """A cattrs Converter, as of all registrations so far: it structures stored fields to record classes, and
+        unstructures their instances to stored fields.
+        """
+        compiled = self._current()
+        if compiled.converter is None:
+            compiled.converter = self._build_converter()
+        return compiled.converter
 
     def shape(self, hint: Any) -> Shape:
         """The shape of a hint. UnsupportedType if nothing is registered for it."""
@@ -168,7 +165,7 @@ class Registry:
         key = identity(hint)
         found = compiled.shapes.get(key)
         if found is None:
-            found = compiled.shapes[key] = self._dispatch(hint, compiled.converter)
+            found = compiled.shapes[key] = self._dispatch(hint, compiled.factories)
         return found
 
     def codec(self, hint: Any) -> Leaf:
@@ -202,7 +199,7 @@ class Registry:
 
     def any_types(self) -> list[Any]:
         """The types whose values may stand in Any, str first."""
-        return [*(self._parent.any_types() if self._parent else ()), *self._any]
+        return [*(self._parent.any_types() if self._parent else ()), *map(imported, self._any)]
 
     def names_for(self, cls: type) -> Mapping[str, Any]:
         """The names given for a class, or for one of the same function."""
@@ -215,37 +212,30 @@ class Registry:
         """What is compiled, thrown away whole if something was registered since."""
         version = self.version
         if self._compiled.version != version:
-            self._compiled = _Compiled(version, self._build())
+            self._compiled = _Compiled(version, self._all_rules()[::-1])
         return self._compiled
 
-    def _build(self) -> cattrs.Converter:
+    def _build_converter(self) -> cattrs.Converter:
+        import cattrs
+
         converter = cattrs.Converter(detailed_validation=False)
         converter.register_structure_hook_factory(is_record_class, self.shape)
         converter.register_unstructure_hook_factory(is_record_class, lambda cls: self.mapper(cls).dump)
-        for predicate, factory in self._all_rules():
-            self._install(converter, predicate, factory)
         return converter
 
     def _all_rules(self) -> list[tuple[Predicate, Factory]]:
         return [*(self._parent._all_rules() if self._parent else ()), *self._rules]
 
-    def _install(self, converter: cattrs.Converter, predicate: Predicate, factory: Factory) -> None:
-        def accepts(place: Any) -> bool:
-            return isinstance(place, _Place) and predicate(place.hint)
-
-        def make(place: Any) -> StructureHook:
-            return factory(place.hint, self)
-
-        converter.register_structure_hook_factory(accepts, make)
-
-    def _dispatch(self, hint: Any, converter: cattrs.Converter) -> Shape:
+    def _dispatch(self, hint: Any, factories: list[tuple[Predicate, Factory]]) -> Shape:
         peeled, metadata = peel(hint)
         rules = rules_of(metadata)
         check_fit(peeled, rules)
-        shape = self._shape_of(hint, peeled, metadata, converter)
+        shape = self._shape_of(hint, peeled, metadata, factories)
         return shape.with_rules(rules) if rules else shape
 
-    def _shape_of(self, hint: Any, peeled: Any, metadata: tuple[Any, ...], converter: cattrs.Converter) -> Shape:
+    def _shape_of(
+        self, hint: Any, peeled: Any, metadata: tuple[Any, ...], factories: list[tuple[Predicate, Factory]]
+    ) -> Shape:
         codec = next((extra for extra in metadata if isinstance(extra, Codec)), None)
         if codec is not None:
             return self.shape_of_codec(peeled, codec)
@@ -253,12 +243,9 @@ class Registry:
             return PackedLeaf(self.shape(peeled))
         if peeled is not hint:
             return self.shape(peeled)
-        try:
-            shape = converter.get_structure_hook(_Place(peeled), cache_result=False)
-        except cattrs.StructureHandlerNotFoundError:
-            shape = None
-        if isinstance(shape, Shape):
-            return shape
+        for predicate, factory in factories:
+            if predicate(peeled):
+                return factory(peeled, self)
         name = name_of(peeled) if typing.get_args(peeled) == () else str(peeled)
         raise UnsupportedType(
             f"no codec for {name}; register_codec adds one, Annotated[..., Codec(...)] does for one field",

@@ -11,7 +11,6 @@ import re
 import typing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +19,7 @@ from typing import Any
 
 from .errors import UnsupportedType
 from .hints import is_union, name_of, origin_of, peel
+from .lean import dataclass
 
 __all__ = ["Rule", "check_fit", "rules_of"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
 from .codec import Codec, plain_type
 from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
 from .hints import name_of
 from .json_text import dump_json, load_json
+from .lean import dataclass, field
 from .limits import Limits
 from .names import escape, join, unescape
 from .paths import Step

@@ -11,9 +11,9 @@ import builtins
 import keyword
 import linecache
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .lean import dataclass, field
 from .places import COUNTS, FEW, few
 from .shape import Leaf
 from .types.records import RecordShape

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.keys import escape_glob
 from rapyer_core.operations.commit import Seen, paired, refused, seen_of

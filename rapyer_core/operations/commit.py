@@ -16,10 +16,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
     Conflict,

@@ -7,10 +7,10 @@ Python object, loaded for this try alone; :class:`EditObject` turns the result i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rapyer_codecs import Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit

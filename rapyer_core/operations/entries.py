@@ -6,10 +6,10 @@ pop and remove work on lists too. Generators; no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rapyer_codecs import Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_change, shown

@@ -6,13 +6,13 @@ Generators; no I/O. This module is also where the layers above find all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from rapyer_codecs import Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_unit

@@ -10,10 +10,10 @@ import heapq
 import math
 from collections.abc import Collection as Collected
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rapyer_codecs import Item, Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown

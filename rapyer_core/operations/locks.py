@@ -11,8 +11,8 @@ import random
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import PASSING, Fence, refused

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff, Slot
+from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
 from rapyer_core.errors import (
     AlreadyExists,

@@ -8,10 +8,10 @@ value: one round trip), *narrow* (it needs one or two stored fields: WATCH them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.operations.adoption import adopt_unit

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Collection, Context
 from rapyer_core.errors import PathError
 from rapyer_core.expressions import (

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypeVar
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from ..codec import plain_type
 from ..shape import Inline
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from ..registry import Registry
 
 __all__ = ["register"]
@@ -25,11 +27,23 @@ _MICROSECOND = timedelta(microseconds=1)
 def _suffixes(value: datetime | time) -> str:
     """What ISO 8601 does not say: the zone and the fold."""
     zone = ""
-    if isinstance(value.tzinfo, ZoneInfo):
+    if _is_zone(value.tzinfo):
         zone = f"[{_zone_key(value.tzinfo)}]"
     elif value.tzinfo is not None and type(value.tzinfo) is not timezone:
         raise TypeError
     return zone + ("(fold=1)" if value.fold else "")
+
+
+def _is_zone(zone: Any) -> TypeGuard[ZoneInfo]:
+    """Without an import: it costs more than the module."""
+    zoneinfo = sys.modules.get("zoneinfo")
+    return zoneinfo is not None and isinstance(zone, zoneinfo.ZoneInfo)
+
+
+def _zone(key: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(key)
 
 
 def _zone_key(zone: ZoneInfo) -> str:
@@ -44,7 +58,7 @@ def _split(raw: bytes) -> tuple[str, ZoneInfo | None, int]:
     if match is None:
         raise ValueError
     iso, key, fold = match.groups()
-    return iso, ZoneInfo(key) if key else None, 1 if fold else 0
+    return iso, _zone(key) if key else None, 1 if fold else 0
 
 
 def encode_datetime(value: Any) -> bytes:
@@ -138,7 +152,7 @@ def decode_timedelta(raw: bytes) -> timedelta:
 
 def encode_zone(value: Any) -> bytes:
     """The key; a zone read from a file without one is refused."""
-    if plain_type(value) is not ZoneInfo:
+    if not _is_zone(value) or plain_type(value) is not sys.modules["zoneinfo"].ZoneInfo:
         raise TypeError
     return _zone_key(value).encode()
 
@@ -148,7 +162,7 @@ def decode_zone(raw: bytes) -> ZoneInfo:
     match = re.fullmatch(r"[A-Za-z0-9_+\-]+(?:/[A-Za-z0-9_+\-]+)*", raw.decode("ascii"))
     if match is None:
         raise ValueError
-    return ZoneInfo(match[0])
+    return _zone(match[0])
 
 
 def register(registry: Registry) -> None:
@@ -157,4 +171,4 @@ def register(registry: Registry) -> None:
     registry.leaf(date, encode_date, decode_date)
     registry.leaf(time, encode_time, decode_time)
     registry.leaf(timedelta, encode_timedelta, decode_timedelta)
-    registry.leaf(ZoneInfo, encode_zone, decode_zone)
+    registry.leaf("zoneinfo.ZoneInfo", encode_zone, decode_zone)

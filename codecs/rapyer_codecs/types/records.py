@@ -5,7 +5,6 @@ a tag.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -13,6 +12,7 @@ from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_cl
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
 from ..hints import metadata_of, name_of, origin_of
+from ..lean import dataclass
 from ..markers import Alias
 from ..names import escape, join, unescape
 from ..paths import Item, Step
