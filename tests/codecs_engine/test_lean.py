@@ -64,7 +64,7 @@ def test_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Point(1).x = 3  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        del Point(1).x
+        delattr(Point(1), "x")
     assert not hasattr(Point(1), "__dict__")
 
 
