@@ -63,7 +63,7 @@ def _whole_object(source: Source, shape: RecordShape) -> None:
         source.line("return out")
     for name, complete in (("load", True), ("load_some", False)):
         with source.block(f"def {name}(fields):"):
-            source.give_up_if(f"len(fields) > {limits.fields}")
+            source.give_up_if(f"len(fields) > {limits.readable}")
             source.line("get = fields.get")
             source.line(f"return {LoadCode(source, complete).whole(shape)}")
 

@@ -9,12 +9,13 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on stored forms, the same for writing and reading. ValueError for one that is too small."""
+    """Bounds on stored forms, for writing and, but for `fields`, for reading. ValueError for one that is too small."""
 
     depth: int = 16
     """Levels of nesting in recursive classes, packed values and Any."""
     fields: int = 10_000
-    """Fields of one object; elements of one container."""
+    """Fields of one object, elements of one container: that are written as a whole. Ten times as many are read, because
+    entries that are put one by one are not counted."""
     name: int = 1024
     """Bytes of a field name."""
     value: int = 8 * 1024 * 1024
@@ -25,3 +26,8 @@ class Limits:
     def __post_init__(self) -> None:
         if min(self.depth, self.fields, self.name, self.value) < 1 or self.digits < 20:
             raise ValueError("a limit is at least 1, and that of digits at least 20")
+
+    @property
+    def readable(self) -> int:
+        """Fields of one object, elements of one container, that are read."""
+        return 10 * self.fields

@@ -176,7 +176,7 @@ class LoadCode:
     def list_(self, shape: ListShape, value: str, raw: str, name: Name) -> None:
         length = self.source.variable("length")
         self.source.line(f"{length} = small if (small := small_index({raw})) is not None else index({raw})")
-        self.source.give_up_if(f"{length} > {shape.limits.fields}")
+        self.source.give_up_if(f"{length} > {shape.limits.readable}")
         if isinstance(shape.item, Leaf):
             if name.variable:
                 raws = f"[fields[name] for name in numbered({name.code}, {length})]"

@@ -126,8 +126,8 @@ class Mapper(Generic[T]):
         return self._load(fields)
 
     def _load(self, fields: Mapping[bytes, bytes]) -> T:
-        if len(fields) > self.limits.fields + 1:
-            raise DecodeLimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
+        if len(fields) > self.limits.readable + 1:
+            raise DecodeLimitExceeded(f"more than {self.limits.readable} fields", model=self.cls.__name__)
         stored = Stored(fields)
         value = self.shape.build(PLAIN, b"", stored)
         if value is BAD:

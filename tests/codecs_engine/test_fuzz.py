@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -146,8 +147,8 @@ def test_limits_are_the_registrys() -> None:
         (str, "a" * 31),
         (bytes, b"a" * 31),
         (dict[str, int], {"a" * 11: 1}),
-        (list[int], [1, 2, 3, 4, 5, 6]),
-        (set[int], {1, 2, 3, 4, 5, 6}),
+        (list[int], list(range(51))),
+        (set[int], set(range(51))),
         (Packed[list[int]], [1] * 20),
         (Packed[list[list[list[int]]]], [[[1]]]),
     ]:
@@ -159,3 +160,36 @@ def test_limits_are_the_registrys() -> None:
             with pytest.raises(DecodeError) as caught:
                 registry.mapper(cls).load(fields)
             assert isinstance(caught.value, LimitExceeded), hint
+
+
+@dataclass
+class Grown:
+    notes: dict[str, str]
+    before: list[int]
+    late: int = 0
+
+
+def grown(entries: int, elements: int) -> dict[bytes, bytes]:
+    fields = {b"notes": b"{}", b"before": b"%d" % elements}
+    fields.update({b"notes.k%d" % number: b"v" for number in range(entries)})
+    fields.update({b"before.%d" % number: b"1" for number in range(elements)})
+    return fields
+
+
+@pytest.mark.parametrize("late", [{}, {b"late": b"5"}])
+def test_what_grew_past_the_limit_of_writing_by_single_entries_is_still_read(late: dict[bytes, bytes]) -> None:
+    """A put of one entry does not see how many there are."""
+    mapper = Registry(parent=default_registry, limits=Limits(fields=10)).mapper(Grown)
+    value = mapper.load({**grown(60, 0), **late})
+    assert len(value.notes) == 60
+    assert mapper.load({**grown(0, 60), **late}).before == [1] * 60
+    with pytest.raises(LimitExceeded):
+        mapper.dump(value)
+
+
+@pytest.mark.parametrize("fields", [grown(200, 0), grown(0, 200), {**grown(0, 0), b"before": b"999999999"}])
+def test_reading_has_a_limit_of_its_own(fields: dict[bytes, bytes]) -> None:
+    mapper = Registry(parent=default_registry, limits=Limits(fields=10)).mapper(Grown)
+    with pytest.raises(LimitExceeded) as caught:
+        mapper.load(fields)
+    assert isinstance(caught.value, DecodeError)

@@ -60,8 +60,9 @@ class _Numbered(Shape):
             length = self.length(head)
         except ValueError:
             return stored.bad(name, self.tag, head, "the stored length is not one")
-        if length > self.limits.fields:
-            return stored.bad(name, self.tag, head, f"more than {self.limits.fields} elements", DecodeLimitExceeded)
+        most = self.limits.readable
+        if length > most:
+            return stored.bad(name, self.tag, head, f"more than {most} elements", DecodeLimitExceeded)
         if self.too_deep(name, stored):
             return BAD
         items = [self.element(i).read(join(name, b"%d" % i), stored) for i in range(length)]
