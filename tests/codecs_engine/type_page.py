@@ -28,8 +28,8 @@ is taken for a float where it is exact, and a type with a codec of your own take
 
 What happens when an instance is made: a class with a generated `__init__` is called with its fields, so `__post_init__`
 runs; after that every stored field is set again, so that the object is what was stored. A class whose `__init__` is
-hand-written, or takes an InitVar without a default, is made without it; so is one whose generated `__init__` only assigns
-the fields, which is done in its place. A class that raises refuses the stored values: DecodeError.
+hand-written, or takes an InitVar without a default, is made without it; so is one whose generated `__init__` only
+assigns the fields, which is done in its place. A class that raises refuses the stored values: DecodeError.
 """
 
 

@@ -21,6 +21,7 @@ __all__ = ["register"]
 _FLAGS = re.ASCII | re.IGNORECASE | re.LOCALE | re.UNICODE | re.MULTILINE | re.DOTALL | re.VERBOSE
 
 
+_FLAG_DIGITS = len(str(int(_FLAGS)))
 _LONGEST = 4096
 """Characters of an expression: compiling takes far longer than reading."""
 
@@ -39,7 +40,8 @@ def decode_pattern(raw: bytes) -> re.Pattern[Any]:
     """Compiled again; one that does not compile is no pattern."""
     on_bytes = raw[:2] == b"b/"
     flags, slash, source = raw[2 * on_bytes :].partition(b"/")
-    number = decode_int(flags)
+    # The time to read an int grows with the square of its length.
+    number = decode_int(flags) if len(flags) <= _FLAG_DIGITS else ~_FLAGS
     if not slash or number & ~_FLAGS:
         raise ValueError
     if len(source) > 4 * _LONGEST:
