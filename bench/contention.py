@@ -22,7 +22,7 @@ from rich.table import Table
 from bench.contest import Contest, held
 from bench.machine import machine, server
 from bench.measure import Ratio, cpu_each, rate, ratio
-from bench.report import console
+from bench.report import console, progress
 
 ROUNDS = 5
 TASKS = (1, 8, 32, 64)
@@ -109,7 +109,7 @@ def _contests(options: argparse.Namespace) -> Iterator[Contest]:
 
 
 def _cell(url: str, contest: Contest, rounds: int, out: Console) -> Cell:
-    with out.status(contest.title):
+    with progress(out, contest.title):
         standing = held(url, contest, rounds)
     sides = {
         side: Side(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -29,6 +31,17 @@ NOTES = (
 def console() -> Console:
     """Wide enough for the tables, wherever the output goes."""
     return Console(width=WIDTH)
+
+
+@contextmanager
+def progress(out: Console, title: str) -> Iterator[None]:
+    """Says what is being measured: in passing on a terminal, else on a line of standard error."""
+    if out.is_terminal:
+        with out.status(title):
+            yield
+    else:
+        print(title, file=sys.stderr, flush=True)
+        yield
 
 
 def table(results: Iterable[Result]) -> Table:

@@ -18,7 +18,7 @@ from rich.console import Console
 from bench.contest import Contest, held
 from bench.machine import machine, server
 from bench.measure import rate, ratio
-from bench.report import console, show
+from bench.report import console, progress, show
 from bench.result import Result
 from bench.rows import ROWS, SIZES, Row, chosen
 from bench.stage import Stage
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measured(url: str, row: Row | Contest, rounds: int, out: Console) -> Result:
-    with out.status(row.title):
+    with progress(out, row.title):
         if isinstance(row, Contest):
             return _held(url, row, rounds)
         with Stage(url, row) as stage:

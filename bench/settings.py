@@ -21,7 +21,7 @@ from bench.laps import Failed, Results, by_tasks
 from bench.machine import server
 from bench.measure import Lap, Ratio, in_turn, ratio, timed
 from bench.players import Player, make_player
-from bench.report import console
+from bench.report import console, progress
 
 PREFIX = "rapyer-bench:settings:"
 ROUNDS = 7
@@ -61,7 +61,7 @@ def main() -> None:
     out = console()
     with server() as url:
         for tasks in options.tasks:
-            with out.status(f"{tasks:,} tasks"):
+            with progress(out, f"{tasks:,} tasks"):
                 found = {
                     name: _measured(url, tasks, operation, options.rounds) for name, operation in OPERATIONS.items()
                 }

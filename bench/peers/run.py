@@ -31,7 +31,7 @@ from bench.peers.peer import Peer
 from bench.peers.result import PACKAGES, Entry, PeerResult, times
 from bench.peers.rows import ROWS, PeerRow, Runner
 from bench.peers.server import server
-from bench.report import console
+from bench.report import console, progress
 
 ROUNDS = 5
 TARGET = 3.0
@@ -63,7 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
             stack.callback(runner.close)
         stack.callback(client.flushdb)
         found = {**machine(url), **{package: version(package) for package in PACKAGES}}
-        results = [_measured(row, runners, options.rounds) for row in _chosen(options)]
+        results = []
+        for row in _chosen(options):
+            with progress(out, row.title):
+                results.append(_measured(row, runners, options.rounds))
         notes = {runner.peer.name: runner.peer.note for runner in runners if runner.peer.note}
     out.print(_table(results))
     for name, note in notes.items():
