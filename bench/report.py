@@ -28,9 +28,9 @@ NOTES = (
 )
 
 
-def console() -> Console:
+def console(width: int = WIDTH) -> Console:
     """Wide enough for the tables, wherever the output goes."""
-    return Console(width=WIDTH)
+    return Console(width=width)
 
 
 @contextmanager

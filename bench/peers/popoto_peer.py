@@ -40,6 +40,9 @@ class Popoto:
     cannot: ClassVar[dict[str, str]] = {}
     note: ClassVar[str] = "statistics as fields of the player; increments by a script of its own"
 
+    def __init__(self) -> None:
+        self._keys: dict[str, str] = {}
+
     def open(self, url: str) -> None:
         """Done by its import."""
 
@@ -48,7 +51,9 @@ class Popoto:
 
     def make(self, player: Player) -> Any:
         achievements = [member.value for member in player.achievements]
-        return PopotoPlayer(**flat(player), achievements=achievements, metadata=dict(player.metadata))
+        obj = PopotoPlayer(**flat(player), achievements=achievements, metadata=dict(player.metadata))
+        self._keys[player.username] = obj.db_key.redis_key
+        return obj
 
     def save(self, obj: Any) -> None:
         obj.save()
@@ -76,7 +81,7 @@ class Popoto:
         PopotoPlayer.bulk_create(list(objs))
 
     def get_many(self, numbers: Sequence[int]) -> Any:
-        return PopotoPlayer.query.get_many([f"PopotoPlayer:player-{number}" for number in numbers])
+        return PopotoPlayer.query.get_many([self._keys[f"player-{number}"] for number in numbers])
 
     def seen(self, obj: Any) -> tuple[int, int]:
         return obj.score, len(obj.achievements)

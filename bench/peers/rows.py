@@ -11,7 +11,7 @@ from typing import Any
 from bench.measure import Lap, timed
 from bench.peers.peer import Peer
 from bench.peers.result import OTHER_ROWS
-from bench.players import make_player
+from bench.players import Player, make_player
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,23 @@ class Runner:
         else:
             list(self._threads.map(lambda share: _in_turn(operation, share), shares))
 
+    def prove(self, row: PeerRow) -> None:
+        """Do the operation on one object and look at it. RuntimeError if the mapper did not do what it should."""
+        one = replace(row, operations=1, objects=1, tasks=1)
+        player = make_player(0)
+        if row.operation.startswith("get"):
+            self._empty()
+            self._done(self.peer.save_many([self.peer.make(player)]))
+            found = self._done(self.peer.get_many([0]))[0] if row.many else self._done(self.peer.get(0))
+        else:
+            self.prepare(one)()
+            found = self._done(self.peer.get(0))
+        seen = None if found is None else self.peer.seen(found)
+        expected = _after(row.operation, player)
+        # A mapper that cannot hold the list shows none.
+        if seen is None or seen[0] != expected[0] or seen[1] not in (expected[1], 0):
+            raise RuntimeError(f"{self.peer.name}: {row.title}: {seen} is there and not {expected}")
+
     def loses(self, operation: str) -> bool | None:
         """Whether an update is lost when 16 tasks make it 4 times each on one object; None where none is made.
 
@@ -135,12 +152,7 @@ class Runner:
         row = PeerRow("", operation, 64, 16, 1)
         self.prepare(row)()
         score, length = self._seen()
-        player = make_player(0)
-        wanted = {
-            "increment": (player.score + 640, len(player.achievements)),
-            "append": (player.score, len(player.achievements) + 64),
-            "wins": (player.score + 6400, len(player.achievements)),
-        }[operation]
+        wanted = _after(operation, make_player(0), row.operations)
         return score != wanted[0] or (operation == "append" and length != wanted[1])
 
     def _save_loses(self) -> bool:
@@ -155,6 +167,12 @@ class Runner:
 
     def _seen(self) -> tuple[int, int]:
         return self.peer.seen(self._done(self.peer.get(0)))
+
+
+def _after(operation: str, player: Player, times: int = 1) -> tuple[int, int]:
+    """The score and the number of achievements of the player after so many operations."""
+    score = {"increment": 10, "wins": 100}.get(operation, 0)
+    return player.score + score * times, len(player.achievements) + (times if operation == "append" else 0)
 
 
 async def _by_tasks(operation: Callable[[Any], Any], shares: Sequence[Sequence[Any]]) -> None:

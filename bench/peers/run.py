@@ -28,12 +28,13 @@ from bench.machine import machine
 from bench.measure import in_turn, rate, ratio
 from bench.peers.ours import Ours, OursBlocking
 from bench.peers.peer import Peer
-from bench.peers.result import PACKAGES, Entry, PeerResult, times
+from bench.peers.result import OTHER_ROWS, PACKAGES, Entry, PeerResult, times
 from bench.peers.rows import ROWS, PeerRow, Runner
 from bench.peers.server import server
 from bench.report import console, progress
 
 ROUNDS = 5
+WIDTH = 150
 TARGET = 3.0
 PEERS = (
     ("rapyer_peer", "Rapyer"),
@@ -51,7 +52,7 @@ PEERS = (
 def main(arguments: list[str] | None = None) -> int:
     """Measure and show."""
     options = _parser().parse_args(arguments)
-    out = console()
+    out = console(WIDTH)
     with server() as url, ExitStack() as stack:
         client = stack.enter_context(redis.Redis.from_url(url, protocol=2))
         if client.dbsize():
@@ -105,6 +106,7 @@ def _measured(row: PeerRow, runners: Sequence[Runner], rounds: int) -> PeerResul
     errors: dict[str, str] = {}
     for name in list(laps):
         try:
+            able[name].prove(row)
             in_turn({name: laps[name]}, 1)
         except Exception as error:
             if name == ours:
@@ -124,8 +126,13 @@ def _measured(row: PeerRow, runners: Sequence[Runner], rounds: int) -> PeerResul
 
 
 def _reasons(refusals: Sequence[tuple[Runner, str | None]], able: Mapping[str, Any]) -> dict[str, str]:
-    named = {runner.peer.name: refusal for runner, refusal in refusals if refusal is not None}
-    return {name: refusal for name, refusal in named.items() if name not in able}
+    """By mapper. Of two forms of one, what keeps it out counts for more than that it has other rows."""
+    named: dict[str, str] = {}
+    for runner, refusal in refusals:
+        name = runner.peer.name
+        if refusal is not None and name not in able and named.get(name) in (None, *OTHER_ROWS):
+            named[name] = refusal
+    return named
 
 
 def _table(results: Sequence[PeerResult]) -> Table:

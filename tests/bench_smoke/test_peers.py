@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -28,6 +28,11 @@ class Careless(Ours):
         fresh = await self.get(0)
         fresh.score += 10
         await self.save(fresh)
+
+
+class Forgetful(Ours):
+    async def get_many(self, numbers: Sequence[int]) -> list[None]:
+        return [None for _ in numbers]
 
 
 class Blocking(OursBlocking):
@@ -64,10 +69,21 @@ def test_ours_takes_part_in_every_row(row: PeerRow, url: str, redis_client: redi
     (able,) = [peer for peer in peers if row.refusal(peer) is None]
     runner = Runner(able, url, redis_client.flushdb)
     try:
+        runner.prove(row)
         time, _ = runner.prepare(row.smaller(8))()
     finally:
         runner.close()
     assert time.wall > 0
+
+
+def test_who_does_not_do_what_it_should_is_found_out(url: str, redis_client: redis.Redis) -> None:
+    runner = Runner(Forgetful(), url, redis_client.flushdb)
+    try:
+        runner.prove(PeerRow("1 task", "get", 1))
+        with pytest.raises(RuntimeError, match="get many"):
+            runner.prove(PeerRow("bulk", "get_many", 1))
+    finally:
+        runner.close()
 
 
 def test_who_cannot_take_part_is_told_why() -> None:
