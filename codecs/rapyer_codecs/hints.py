@@ -11,13 +11,15 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import InitVar
 from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union
 
 __all__ = [
     "annotations_of",
+    "classes_in",
     "descends_from",
+    "former_names_of",
     "identity",
     "imported",
     "is_exactly",
@@ -246,3 +248,21 @@ def name_of(hint: Any) -> str:
     named = origin_of(hint)
     given = vars(named).get("__rapyer_tag__") if isinstance(named, type) else None
     return given or getattr(named, "__name__", None) or str(named)
+
+
+def former_names_of(cls: type) -> tuple[str, ...]:
+    """The names that a class once had in tags: `__rapyer_former_tags__` in its own body."""
+    names = vars(cls).get("__rapyer_former_tags__", ())
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{cls.__qualname__}.__rapyer_former_tags__ is a tuple of former class names")
+    return names
+
+
+def classes_in(hint: Any) -> Iterator[type]:
+    """All classes that a hint names, its parameters included."""
+    hint, _ = peel(hint)
+    if isinstance(origin_of(hint), type):
+        yield origin_of(hint)
+    if not is_literal(hint):
+        for argument in typing.get_args(hint):
+            yield from classes_in(argument)

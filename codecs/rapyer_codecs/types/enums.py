@@ -19,8 +19,10 @@ def _enum(cls: type[Enum], registry: Registry) -> Shape:
     members = list(cls)
     if not members:
         raise UnsupportedType(f"{cls.__name__} has no members", target=cls.__name__)
-    texts = _value_texts(members, registry) or {member: member.name.encode() for member in members}
-    by_text = {text: member for member, text in texts.items()}
+    texts = _value_texts(members, registry)
+    by_text = {} if texts else {name.encode(): member for name, member in cls.__members__.items()}  # with aliases
+    texts = texts or {member: member.name.encode() for member in members}
+    by_text |= {text: member for member, text in texts.items()}
 
     def encode(value: Any) -> bytes:
         if type(value) is not cls:

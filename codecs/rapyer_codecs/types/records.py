@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_class
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
-from ..hints import metadata_of, name_of, origin_of
+from ..hints import former_names_of, metadata_of, name_of, origin_of
 from ..lean import dataclass
 from ..markers import Alias
 from ..names import escape, join, unescape
@@ -162,10 +162,24 @@ class RecordShape(Shape):
         if head == PLAIN:
             return self
         tag, colon, rest = head.partition(b":")
-        cls = self.subclasses().get(tag[1:].decode()) if tag[:1] == b"~" and colon and rest == PLAIN else None
+        if tag[:1] != b"~" or not colon or rest != PLAIN:
+            raise ValueError("not a tag")
+        name = tag[1:].decode()
+        cls = self.subclasses().get(name) or self._formerly(name)
         if cls is None:
             raise ValueError("an unknown tag")
-        return self._subclass(cls)
+        return self if cls is self.cls else self._subclass(cls)
+
+    def _formerly(self, name: str) -> type | None:
+        """The class that once had the name in tags, itself included; None if none had, or several."""
+        if name in self.subclasses():
+            return None  # several have it now
+        found = {
+            (cls.__module__, cls.__qualname__): cls
+            for cls in (self.cls, *_descendants(self.cls))
+            if name in former_names_of(cls)
+        }
+        return next(iter(found.values())) if len(found) == 1 else None
 
     def kin(self, value: Any) -> int:
         cls = plain_type(value)
@@ -343,6 +357,7 @@ class RecordShape(Shape):
         if self in seen:
             return
         seen.add(self)
+        former_names_of(self.cls)
         for field in self.plan.fields:
             if field.hint is not UNRESOLVED:
                 self._part(field).shape.check(seen)

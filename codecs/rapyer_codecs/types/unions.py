@@ -6,13 +6,15 @@ fixed list of members that grows with the registry's own leaf types.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
-from ..hints import is_literal, is_union, peel
+from ..hints import classes_in, former_names_of, is_literal, is_union, name_of, peel
 from ..paths import Step
 from ..rules import Rule
 from ..shape import EXACT, FOREIGN, Child, Chosen, Default, Fields, Held, Kind, Shape
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["AnyShape", "UnionShape", "register"]
 
 R = TypeVar("R")
+
+_WORD = re.compile(r"([\[\],|])")
+"""What stands between the names in a tag."""
 
 NONE = b"~"
 BARE = b"~:"
@@ -94,8 +99,22 @@ class UnionShape(Shape):
         return member, own
 
     def member(self, tag: bytes) -> Shape | None:
-        """The member of a tag."""
-        return self._by_tag.get(tag)
+        """The member of a tag, in which classes may have former names."""
+        found = self._by_tag.get(tag)
+        if found is None and self._former_names:
+            words = (self._former_names.get(word, word) for word in _WORD.split(tag.decode("utf-8", "replace")))
+            found = self._by_tag.get("".join(words).encode())
+        return found
+
+    @cached_property
+    def _former_names(self) -> dict[str, str]:
+        """Former name -> name, of the classes in the union; none that several had, or that one has now."""
+        now = {cls: name_of(cls) for member in self.members for cls in classes_in(member.type)}
+        names: dict[str, set[str]] = {}
+        for cls, name in now.items():
+            for former in former_names_of(cls):
+                names.setdefault(former, set()).add(name)
+        return {former: name for former, (name, *others) in names.items() if not others and former not in now.values()}
 
     def head(self, value: Any, name: bytes) -> bytes:
         if value is None and self.optional:
