@@ -39,6 +39,7 @@ from rapyer_core import (
     lock,
     merge,
     modify,
+    paths,
     pipeline,
     pop,
     put,
@@ -150,7 +151,7 @@ async def read_or_create(p: Player, once: bool) -> Any:
 
 @_reads
 async def read_find(p: Player, once: bool) -> Any:
-    found = await find(Account, Account.coins > 50, order_by=Account.owner)
+    found = await find(Account, Account.coins > 50, order_by=paths(Account).owner)
     return found, await find_one(Player, Player.score >= 3), await count(Account)
 
 
