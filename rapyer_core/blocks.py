@@ -6,6 +6,7 @@ The doors (``transactions`` and its blocking twin) do the waiting; what a block 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -41,10 +42,19 @@ def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[
     return [whole(target, reply) for target, reply in zip(targets, replies, strict=True)]
 
 
+FRESH = 0.1
+"""Seconds that the entry reading of a block serves its commit, too.
+
+No WATCH tells that a field ended by a time to live of its own, until somebody looks at it: after that long, the commit
+looks.
+"""
+
+
 @dataclass(slots=True)
 class Block:
-    """What one block knows. recorders: by key, in the order met. seen: entry readings that are still watched.
+    """What one block knows.
 
+    recorders: by key, in the order met. seen: entry readings that are still watched. since: when they were made.
     presence: whether an object is there counts as read (in transactions, which can be run again).
     """
 
@@ -54,6 +64,7 @@ class Block:
     recorders: dict[bytes, Recorder] = field(default_factory=dict)
     saves: dict[bytes, tuple[Any, Any]] = field(default_factory=dict)
     seen: dict[bytes, Seen] = field(default_factory=dict)
+    since: float = 0.0
     presence: bool = False
     open: bool = True
 
@@ -73,6 +84,7 @@ class Block:
         self.recorders[target.key] = recorder
         if watched:
             self.seen[target.key] = seen
+            self.since = time.monotonic()
         return recorder
 
     def draft(self, recorder: Recorder) -> Any:
@@ -149,7 +161,8 @@ class Block:
         if not units:
             return None
         lead = None
-        if watching and not held and all(unit.target.key in self.seen for unit in units):
+        fresh = time.monotonic() - self.since < FRESH
+        if watching and fresh and not held and all(unit.target.key in self.seen for unit in units):
             lead = Lead([self.seen[unit.target.key] for unit in units])
         outcome = yield from commit(
             self.ctx,

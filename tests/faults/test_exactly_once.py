@@ -223,6 +223,7 @@ def stored(client: redis.Redis) -> dict[bytes, Any]:
 
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+@pytest.mark.one_server
 async def test_cut_at_every_request(proxy: Proxy, url: str, redis_client: redis.Redis, write: Write) -> None:
     await reset(url)
     before = stored(redis_client)
@@ -244,6 +245,7 @@ async def test_cut_at_every_request(proxy: Proxy, url: str, redis_client: redis.
 
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+@pytest.mark.one_server
 async def test_cut_at_several_execs_and_the_looks_between(
     proxy: Proxy, url: str, redis_client: redis.Redis, write: Write
 ) -> None:

@@ -37,7 +37,7 @@ from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.usefixtures("session")
+pytestmark = [pytest.mark.usefixtures("session"), pytest.mark.one_server]
 
 CUTS = ["cut_after", "eat_reply", "half_reply"]
 """After these the server may have done its work. `cut_before` looks the same to the client."""

@@ -71,6 +71,7 @@ def test_processes_killed_during_transfers_leave_the_sum_and_no_lock(
         time.sleep(0.02)
 
 
+@pytest.mark.one_server
 def test_a_server_killed_during_transfers_keeps_the_sum(tmp_path: Any, build: Build) -> None:
     durable = {"appendonly": "yes", "appendfsync": "always"}
     for turn in range(3):
@@ -88,6 +89,7 @@ def test_a_server_killed_during_transfers_keeps_the_sum(tmp_path: Any, build: Bu
         assert total(session) == 4000
 
 
+@pytest.mark.one_server
 def test_a_holder_that_was_stopped_past_its_lease_writes_nothing(url: str, session: Any) -> None:
     sync.save(Account("a", 100), session=session)
     with worker("holder", url) as process:
@@ -117,6 +119,7 @@ def test_a_holder_that_was_not_disturbed_commits(url: str, session: Any) -> None
     assert sync.get(Account, "a", session=session).coins == 1100
 
 
+@pytest.mark.one_server
 def test_the_lock_of_a_killed_holder_is_free_after_its_lease(url: str, session: Any) -> None:
     sync.save(Account("a", 100), session=session)
     with worker("forever", url) as process:
