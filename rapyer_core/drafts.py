@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Set
 from typing import Any, NoReturn, cast
 
 from rapyer_codecs import Item, RapyerError, Slot
@@ -180,11 +181,12 @@ def _store(recorder: Recorder, slot: Slot, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value that may be a draft, a view or a tracked value as an ordinary one; the place then counts as read."""
+    """A value that may be a draft, a view or a tracked value, or hold some, as an ordinary one; they count as read."""
     if isinstance(value, Tracked):
         return untracked(value)
     if type(value) is not Draft and not isinstance(value, _View):
-        return value
+        rebuild = _HOLDERS.get(type(value))
+        return value if rebuild is None else rebuild(value)
     inside = inside_of(value)
     inside.recorder.note(inside.slot, tree=True)
     found = inside.slot.get(inside.recorder.work)
@@ -194,7 +196,35 @@ def plain(value: Any) -> Any:
     return collection.load(collection.dump(found, pk), pk)
 
 
-class Draft(Handle):
+_HOLDERS: dict[type, Callable[[Any], Any]] = {
+    list: lambda held: [plain(value) for value in held],
+    tuple: lambda held: tuple(plain(value) for value in held),
+    deque: lambda held: deque((plain(value) for value in held), held.maxlen),
+    dict: lambda held: {key: plain(value) for key, value in held.items()},
+}
+"""What drafts are collected in before they are assigned: ``d.squad = [unit for unit in d.squad if unit.hp > 0]``."""
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+class _Copied(Handle):
+    """Copies and pickles of drafts and views are plain: what is in them counts as read, and belongs to no block."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Any:
+        return plain(self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return plain(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _itself, (plain(self),)
+
+
+class Draft(_Copied):
     """A recording view of an object, or of a nested one. Attributes are the fields; there are no others."""
 
     __slots__ = ()
@@ -271,7 +301,7 @@ def _set_property(draft: Draft, cls: type, name: str, value: Any) -> bool:
     return True
 
 
-class _View(Handle):
+class _View(_Copied):
     """What the views of containers share."""
 
     __slots__ = ()
@@ -392,16 +422,34 @@ class DraftList(_View, MutableSequence[Any]):
         self.extend(values)
         return self
 
-    def __imul__(self, count: int) -> DraftList:
+    def __imul__(self, count: int) -> DraftList:  # type: ignore[misc]  # `*` gives an ordinary list
         _ = self._all
         self._call("__imul__", count)
         return self
 
     def __add__(self, other: Any) -> list[Any]:
-        return cast(list[Any], plain(self) + list(plain(other)))
+        return cast(list[Any], plain(self) + plain(other))
 
     def __radd__(self, other: Any) -> list[Any]:
-        return cast(list[Any], list(plain(other)) + plain(self))
+        return cast(list[Any], plain(other) + plain(self))
+
+    def __mul__(self, count: Any) -> list[Any]:
+        return cast(list[Any], plain(self) * plain(count))
+
+    def __rmul__(self, count: Any) -> list[Any]:
+        return cast(list[Any], plain(self) * plain(count))
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(plain(self) < plain(other))
+
+    def __le__(self, other: Any) -> bool:
+        return bool(plain(self) <= plain(other))
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(plain(self) > plain(other))
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(plain(self) >= plain(other))
 
     def copy(self) -> list[Any]:
         """An ordinary list of the elements. The whole list counts as read."""
@@ -424,9 +472,8 @@ class DraftList(_View, MutableSequence[Any]):
 
     def sort(self, *, key: Any = None, reverse: bool = False) -> None:
         """Sort in place. The whole list counts as read."""
-        ordered = sorted(plain(self), key=key, reverse=reverse)
-        inside = inside_of(self)
-        inside.recorder.record(Assign(inside.slot, inside.recorder.dumped(inside.slot, ordered)))
+        inside, make = inside_of(self), self._fresh(sorted(plain(self), key=key, reverse=reverse))
+        inside.recorder.record(Call(inside.slot, "__setitem__", lambda: (slice(None), make())))
 
     def reverse(self) -> None:
         """Turn round in place. The whole list counts as read."""
@@ -501,10 +548,10 @@ class DraftDict(_View, MutableMapping[Any, Any]):
         return self
 
     def __or__(self, other: Any) -> dict[Any, Any]:
-        return cast(dict[Any, Any], plain(self) | dict(plain(other)))
+        return cast(dict[Any, Any], plain(self) | plain(other))
 
     def __ror__(self, other: Any) -> dict[Any, Any]:
-        return cast(dict[Any, Any], dict(plain(other)) | plain(self))
+        return cast(dict[Any, Any], plain(other) | plain(self))
 
     def copy(self) -> dict[Any, Any]:
         """An ordinary dict of the entries. The whole dict counts as read."""
@@ -624,6 +671,56 @@ class DraftSet(_View, MutableSet[Any]):
             raise KeyError(value)
         self.discard(value)
 
+    # Operators take sets only, the methods of the same meaning anything that can be iterated: as those of set.
+
+    def __ior__(self, other: Any) -> DraftSet:
+        if not isinstance(other, Set):
+            return NotImplemented
+        self.update(other)
+        return self
+
+    def __iand__(self, other: Any) -> DraftSet:
+        if not isinstance(other, Set):
+            return NotImplemented
+        self.intersection_update(other)
+        return self
+
+    def __isub__(self, other: Any) -> DraftSet:
+        if not isinstance(other, Set):
+            return NotImplemented
+        self.difference_update(list(other))
+        return self
+
+    def __ixor__(self, other: Any) -> DraftSet:
+        if not isinstance(other, Set):
+            return NotImplemented
+        self.symmetric_difference_update(other)
+        return self
+
+    def __or__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(self) | plain(other))
+
+    def __and__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(self) & plain(other))
+
+    def __sub__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(self) - plain(other))
+
+    def __xor__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(self) ^ plain(other))
+
+    def __ror__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(other) | plain(self))
+
+    def __rand__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(other) & plain(self))
+
+    def __rsub__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(other) - plain(self))
+
+    def __rxor__(self, other: Any) -> set[Any]:
+        return cast(set[Any], plain(other) ^ plain(self))
+
     def update(self, *others: Iterable[Any]) -> None:
         """Add members. Reads nothing."""
         members = [self._checked(member) for other in others for member in other]
@@ -642,7 +739,11 @@ class DraftSet(_View, MutableSet[Any]):
 
     def symmetric_difference_update(self, other: Iterable[Any]) -> None:
         """Keep what only one of the two has. These members count as read."""
-        self ^= set(other)
+        for member in set(plain(other)):
+            if member in self:
+                self.discard(member)
+            else:
+                self.add(member)
 
     def union(self, *others: Iterable[Any]) -> set[Any]:
         """An ordinary set. The whole set counts as read; so for the following."""

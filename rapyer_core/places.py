@@ -6,7 +6,7 @@ Questions to the engine and plain Python objects only; no commands, no keys.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from rapyer_codecs import Item, RapyerError, Shape, Slot
@@ -81,9 +81,12 @@ def way_to(slot: Slot) -> list[Slot]:
 
 def unit_of(slot: Slot) -> Slot:
     """The outermost list, entry, alternative or renamed field around the place: it makes sense only as a whole."""
-    way = way_to(slot)
-    whole = (place for place in way if place.former or place.shape.lists_elements or comes_and_goes(place))
-    return next(whole, slot)
+    return next((place for place in way_to(slot) if _is_whole(place)), slot)
+
+
+def _is_whole(place: Slot) -> bool:
+    shape = place.shape
+    return bool(place.former) or shape.lists_elements or shape.kind == "ordered" or comes_and_goes(place)
 
 
 def places_of(root: Slot, name: bytes) -> Iterator[Slot]:
@@ -138,6 +141,16 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     for holder, step in zip(holders[:0:-1], slot.steps[:0:-1], strict=True):
         value = _changed(holder, step, value)
     _set(obj, slot.steps[0], value)
+
+
+def present(slot: Slot, obj: Any) -> Any:
+    """What an object has at a place. LookupError for a key that is not there, also where asking would make it up."""
+    step = slot.steps[-1]
+    if slot.parent is not None and isinstance(step, Item):
+        holder = slot.parent.get(obj)
+        if isinstance(holder, Mapping) and step.key not in holder:
+            raise KeyError(step.key)
+    return slot.get(obj)
 
 
 def put_in_own(slot: Slot, obj: Any, value: Any) -> None:

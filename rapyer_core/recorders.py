@@ -66,8 +66,8 @@ class Recorder(Unit):
     copies: dict[bytes, Copy] = field(default_factory=dict)
     written: Fields | None = field(default_factory=dict)
     """The stored form of what was written, if it was single fields alone; else None."""
-    moved: list[Slot] = field(default_factory=list)
-    """Places whose elements were moved or replaced by the block, in order; only ever grows."""
+    moved: list[tuple[Slot, bool]] = field(default_factory=list)
+    """Places whose elements the block moved, and whether the place itself was replaced; in order; only ever grows."""
     needs: Sequence[bytes] | None = None
     after: Fields = field(default_factory=dict)
     result: Any = None
@@ -156,7 +156,7 @@ class Recorder(Unit):
 
     def rearranged(self, slot: Slot) -> bool:
         """Whether the block moved elements of this list."""
-        return any(place.under(slot.name) for place in self.moved)
+        return any(place.under(slot.name) for place, _ in self.moved)
 
     # -- recording --
 
@@ -171,7 +171,7 @@ class Recorder(Unit):
         self.written = None
         self.may_break = True
         if moving:
-            self.moved.append(edit.touched)
+            self.moved.append((edit.touched, isinstance(edit, Assign)))
         if isinstance(edit, Assign):
             self._own.append(edit.slot)
         return result
@@ -386,7 +386,7 @@ class Recorder(Unit):
         self.written = None
         del self.edits[mark:]
         self._own = [edit.slot for edit in self.edits if isinstance(edit, Assign)]
-        self.moved += [edit.touched for edit in undone if _moves(edit)]
+        self.moved += [(edit.touched, True) for edit in undone if _moves(edit)]
         self._detached.clear()
         base = self.inserted if self.created else self.entry
         if base is not None:
@@ -435,17 +435,23 @@ class Inside:
 
     @property
     def recorder(self) -> Recorder:
-        """The object's recorder. ConstraintError if an element is no longer where it was looked up."""
+        """The object's recorder. ConstraintError if another value is at the place than when it was looked up."""
         recorder = self._recorder
-        if self._lists:
-            moved = recorder.moved[self._since :]
-            if any(place.under(name) for place in moved for name in self._lists):
-                raise ConstraintError(
-                    **recorder.target.data,
-                    path=self.slot.text,
-                    reason="the block rearranged the list since this element was taken from it: take it again",
-                )
+        since = recorder.moved[self._since :] if len(recorder.moved) > self._since else ()
+        if any(self._went_with(*moved) for moved in since):
+            raise ConstraintError(
+                **recorder.target.data,
+                path=self.slot.text,
+                reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: take "
+                "it again, or copy it (copy.copy) before",
+            )
         return recorder
+
+    def _went_with(self, place: Slot, replaced: bool) -> bool:
+        own = self.slot.name
+        if place.under(own) and (replaced or place.name != own):
+            return True
+        return any(place.under(name) for name in self._lists)
 
 
 def _lists_above(slot: Slot) -> tuple[bytes, ...]:

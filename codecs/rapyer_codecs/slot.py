@@ -115,10 +115,11 @@ class Slot:
 
     def entry_name(self, entry: Any) -> bytes:
         """The name at which a key, member or index of this dict, set or list is stored."""
+        shape = self.shape.inner if isinstance(self.shape, UnionShape) and self.shape.inner else self.shape
         try:
-            if isinstance(self.shape, (DictShape, SetShape)):
-                return join(self.name, self.shape.key.segment(entry))
-            return join(self.name, self.shape.child(Item(entry)).segment)
+            if isinstance(shape, (DictShape, SetShape)):
+                return join(self.name, shape.key.segment(entry))
+            return join(self.name, shape.child(Item(entry)).segment)
         except RapyerError as error:
             raise self.located(error) from None
 

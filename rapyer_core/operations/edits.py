@@ -14,7 +14,7 @@ from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.places import is_stored_formerly, put_in_own, stepped, value_of, way_to
+from rapyer_core.places import is_stored_formerly, kind_of, present, put_in_own, stepped, value_of, way_to
 
 
 class Edit(Protocol):
@@ -175,7 +175,7 @@ def changed_fields(target: Target, touched: Sequence[Slot], current: Fields, obj
             wide.append(slot)
     for slot in outermost([_stored_part(slot, current) for slot in wide]):
         try:
-            after = slot.dump(slot.get(obj))
+            after = slot.dump(present(slot, obj))
         except LookupError:
             after = {}
         more, less = target.collection.mapper.edit(slot, current, after)
@@ -199,7 +199,7 @@ def check_rules(target: Target, touched: Iterable[Slot], obj: Any) -> None:
 def _there(slot: Slot, obj: Any) -> Iterable[Any]:
     """What the object has at a place; nothing if it was taken out."""
     try:
-        return (slot.get(obj),)
+        return (present(slot, obj),)
     except (LookupError, AttributeError, TypeError):
         return ()
 
@@ -216,7 +216,7 @@ def _holders_are_stored(slot: Slot, current: Fields) -> bool:
 
 def _change_field(slot: Slot, current: Fields, obj: Any, put: Fields, drop: dict[bytes, None]) -> None:
     try:
-        value = slot.get(obj)
+        value = present(slot, obj)
     except LookupError:
         if slot.name in current:
             drop[slot.name] = None
@@ -229,12 +229,12 @@ def _change_field(slot: Slot, current: Fields, obj: Any, put: Fields, drop: dict
 def _stored_part(slot: Slot, current: Fields) -> Slot:
     """The place, or the outermost one around it that has to be written whole.
 
-    That is a container that was never stored (a field added to the class later), and a field that is still stored
-    under a former name.
+    That is a container that was never stored (a field added to the class later), one that keeps an order, and a field
+    that is still stored under a former name.
     """
     for place in way_to(slot)[:-1]:
         never = place.shape.kind != "record" and not place.present(current)
-        if never or is_stored_formerly(place, current):
+        if never or kind_of(place) == "ordered" or is_stored_formerly(place, current):
             return place
     return slot
 

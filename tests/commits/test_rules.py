@@ -30,6 +30,8 @@ from rapyer_core import (
 )
 from rapyer_core.transactions import Transaction
 
+pytestmark = pytest.mark.one_server
+
 Natural = Annotated[int, Ge(0)]
 
 
