@@ -143,7 +143,7 @@ async def test_operators_give_what_python_gives(statement: str) -> None:
     [
         lambda d: d.tags | [3],
         lambda d: [3] - d.tags,
-        lambda d: [] + d.items + (),
+        lambda d: d.items + "text",
         lambda d: d.items < 3,
         lambda d: d.meta | [("a", 1)],
         lambda d: d.none + 1,
@@ -165,7 +165,7 @@ async def test_what_python_refuses_is_refused(expression: Callable[[Any], Any]) 
 @pytest.mark.parametrize(
     "expression",
     [
-        lambda d: (d.items + d.items, [] + d.items, d.items * 2, 2 * d.items, d.items[::-1], d.items.copy()),
+        lambda d: (d.items + d.items, d.items * 2, 2 * d.items, d.items[::-1], d.items.copy()),
         lambda d: (d.items < [1, 3], d.items <= [1, 2], d.items > [0], d.items >= d.items, d.items != [1]),
         lambda d: (d.tags | {3}, {3} | d.tags, d.tags & {1}, {1} & d.tags, d.tags - {1}, {1, 5} - d.tags, d.tags ^ {1}),
         lambda d: (d.tags <= {1, 2, 3}, d.tags < {1, 2}, d.tags.isdisjoint({5}), d.tags == {1, 2}, d.tags.union([5])),
