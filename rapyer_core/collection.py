@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rapyer_codecs import (
     ConstraintError,
@@ -33,6 +33,9 @@ EXISTS = b"~"
 
 KEY_LIMIT = 1024
 """Bytes a key may have."""
+
+ADDRESSES = 4096
+"""Primary keys of one model that are remembered, at most."""
 
 Fields = dict[bytes, bytes]
 """Stored fields of one object: name -> value, without the ``~`` field."""
@@ -80,14 +83,14 @@ class Context:
             model = model_of(type(obj))
         collection = self.collection(model)
         state = state_of(obj)
-        text = collection.pk_text(pk_of(obj))
-        if state.stored is not None and state.pk is not None and state.pk != text:
+        text, key = collection.address(pk_of(obj))
+        if state.pk != text and state.stored is not None and state.pk is not None:
             raise ConstraintError(
                 model=model.name,
                 pk=state.pk,
                 reason="the key field of a loaded object was changed; insert a new object and delete the old one",
             )
-        return Target(collection, text, collection.key(text), obj)
+        return Target(collection, text, key, obj)
 
 
 class Named:
@@ -124,6 +127,9 @@ class Collection(Generic[T]):
         self.prefix = prefix
         self.head = f"{prefix}{model.name}:".encode()
         self.version = b"%d" % model.version
+        self._addresses: dict[str, tuple[str, bytes]] = {}
+        self.sites: dict[Any, Any] = {}
+        """What operations found out about places of the class."""
         self.settled = model.history.settled
         """Whether no object of an older version is stored, so that a write need not look."""
 
@@ -222,8 +228,21 @@ class Collection(Generic[T]):
 
     def target(self, pk: Any, obj: Any = None) -> Target:
         """The object with this primary key (the Key field's value)."""
-        text = self.pk_text(pk)
-        return Target(self, text, self.key(text), obj)
+        text, key = self.address(pk)
+        return Target(self, text, key, obj)
+
+    def address(self, pk: Any) -> tuple[str, bytes]:
+        """The text of a primary key, and the Redis key. Those of keys met again are remembered."""
+        if type(pk) is not str:
+            text = self.pk_text(pk)
+            return text, self.key(text)
+        found = self._addresses.get(pk)
+        if found is None:
+            text = self.pk_text(pk)
+            if len(self._addresses) >= ADDRESSES:
+                self._addresses.clear()
+            found = self._addresses[pk] = text, self.key(text)
+        return found
 
     def named(self, pk: str | None) -> Named:
         """Errors of the engine that pass through learn the model and the primary key."""
@@ -311,8 +330,7 @@ class Collection(Generic[T]):
             return self.mapper.slot(steps)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One stored object. pk: text. obj: the caller's instance, None for a ``ref``."""
 
     collection: Collection[Any]

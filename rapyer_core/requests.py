@@ -90,7 +90,7 @@ class Listen(NamedTuple):
 class Turn(NamedTuple):
     """Wait while a transaction that was tried in vain has one of these keys to itself. timeout: seconds."""
 
-    keys: tuple[bytes, ...]
+    keys: Sequence[bytes]
     timeout: float
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -15,7 +15,7 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Pause, Turn, Watch
+from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
@@ -123,44 +123,24 @@ class Session:
             raise SessionClosed("the session was closed")
         return self._loops.get()
 
-    async def run(self, operation: Operation[R], watcher: Watcher | None = None) -> R:
+    def run(self, operation: Operation[R], watcher: Watcher | None = None) -> Awaitable[R]:
         """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
         try:
             driver = _Driver(self.loop, watcher)
         except BaseException:
             operation.close()
             raise
-        try:
-            return await driver.drive(operation)
-        finally:
-            operation.close()
-            driver.end()
+        return driver.drive(operation)
 
     async def run_watching(self, operation: Operation[R]) -> tuple[R, Watcher | None]:
         """Drive an operation to its end; with its result, what it watches for the next one."""
-        driver = _Driver(self.loop, None)
+        driver = _Driver(self.loop, None, keeps=True)
         try:
             result = await driver.drive(operation)
             watcher, driver.watcher = driver.watcher, None
             return result, watcher
         finally:
-            operation.close()
             driver.end()
-
-    @overload
-    def register_codec(
-        self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
-    ) -> None: ...
-    @overload
-    def register_codec(
-        self, *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
-    ) -> Callable[[type[T]], type[T]]: ...
-    def register_codec(self, cls: Any = None, *, encode: Any, decode: Any) -> Any:
-        """``register_codec`` for this session alone: how it stores a type, in place of what all sessions do.
-
-        Counts from the next operation or block on, for every model; what is stored already is not changed.
-        """
-        return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     async def close(self) -> None:
         """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
@@ -180,12 +160,13 @@ class Session:
 
 
 class _Driver:
-    """Carries out the requests of one operation. watcher: of what it watches."""
+    """Carries out the requests of one operation. watcher: of what it watches; keeps: also at its end."""
 
-    __slots__ = ("_ear", "_loop", "watcher")
+    __slots__ = ("_ear", "_keeps", "_loop", "watcher")
 
-    def __init__(self, loop: Loop, watcher: Watcher | None) -> None:
+    def __init__(self, loop: Loop, watcher: Watcher | None, keeps: bool = False) -> None:
         self._loop = loop
+        self._keeps = keeps
         self._ear: Ear | None = None
         self.watcher = watcher
 
@@ -194,42 +175,51 @@ class _Driver:
         loop = self._loop
         answer: Any = None
         failure: BaseException | None = None
-        while True:
-            try:
+        try:
+            while True:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            answer = failure = None
-            try:
-                if type(request) is Exec:
-                    watcher, self.watcher = self.watcher, None
-                    answer = None if watcher is None else await watcher.commit(request.decide)
-                    if type(answer) is Failed:
-                        failure = answer.error
-                    continue
-                if type(request) is Turn:
-                    answer = loop.must_wait(request)
-                    if not answer:
-                        continue
-                if self.watcher is not None:
+                failure = None
+                try:
+                    if type(request) is Batch:
+                        if self.watcher is not None:
+                            self.leave()
+                        answer = await loop.pool.ask(request.commands)
+                    elif type(request) is Exec:
+                        watcher, self.watcher = self.watcher, None
+                        answer = None if watcher is None else await watcher.commit(request.decide)
+                        if type(answer) is Failed:
+                            failure = answer.error
+                    elif type(request) is Turn:
+                        answer = bool(loop.reserved) and loop.must_wait(request)
+                        if answer:
+                            self.leave()
+                            await loop.let_pass(request)
+                    elif type(request) is Watch:
+                        self.leave()
+                        self.watcher = loop.watches.enter(request)
+                        answer = await self.watcher.replies()
+                    else:
+                        self.leave()
+                        answer = await self._wait(request)
+                except Exception as error:
                     self.leave()
-                if type(request) is Batch:
-                    answer = await loop.pool.ask(request.commands)
-                elif type(request) is Watch:
-                    self.watcher = loop.watches.enter(request)
-                    answer = await self.watcher.replies()
-                elif type(request) is Turn:
-                    await loop.let_pass(request)
-                elif type(request) is Listen:
-                    if self._ear is None:
-                        self._ear = loop.listener.ear(request.channel)
-                    answer = await self._ear.wait(request.seconds)
-                elif type(request) is Pause:
-                    await sleep(request.seconds)
-            except Exception as error:
-                self.leave()
-                failure = error
+                    failure = error
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
+            operation.close()
+            if not self._keeps:
+                self.end()
+
+    async def _wait(self, request: Request) -> bool | None:
+        if type(request) is Pause:
+            await sleep(request.seconds)
+            return None
+        assert type(request) is Listen, request
+        if self._ear is None:
+            self._ear = self._loop.listener.ear(request.channel)
+        return await self._ear.wait(request.seconds)
 
     def leave(self) -> None:
         """Watch nothing any more."""

@@ -37,18 +37,20 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
 
 def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fields) -> None:
     """Show values of places that are one stored field each, and stand alone. after: has their fields, maybe others."""
-    if not adopts(target):
+    obj = target.obj
+    if obj is None or target.collection.model.frozen:
         return
-    shown: Fields = {}
+    state = state_of(obj)
+    stored = None if state.stored is None else dict(state.stored)
     for slot, value in values:
         try:
-            show(slot, target.obj, value)
+            show(slot, obj, value)
         except _NO_SUCH_PLACE:
             continue
-        shown[slot.name] = after[slot.name]
-    stored = state_of(target.obj).stored
+        if stored is not None:
+            stored[slot.name] = after[slot.name]
     if stored is not None:
-        attach(target.obj, State(target.pk, {**stored, **shown}))
+        attach(obj, State(target.pk, stored))
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:

@@ -577,8 +577,8 @@ def _blindly(
 ) -> Operation[list[Reply]]:
     """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
     retry = retry or ctx.retry
-    pauses = retry.pauses()
-    yield Turn(tuple(target.key for target in targets), retry.deadline)
+    pauses: Iterator[float] | None = None
+    yield Turn([target.key for target in targets], retry.deadline)
     while True:
         try:
             replies = outcome((yield atomic(commands)), 0, len(commands), alone=True)
@@ -586,6 +586,7 @@ def _blindly(
             raise unknown(targets, lost) from None
         if isinstance(replies, list):
             return replies
+        pauses = pauses or retry.pauses()
         pause = next(pauses, None) if replies is not None and replies.code in PASSING else None
         if pause is None:
             raise refused(targets[0], replies or ServerError("EXECABORT"))

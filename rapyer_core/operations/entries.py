@@ -106,8 +106,7 @@ def put_entry(place: Place, fields: Fields) -> Operation[None]:
     """Set the entry that the place is. fields: its stored form."""
     slot, target = place.slot, place.target
     assert slot.parent is not None
-    dict_place = Place(place.ctx, target, slot.parent, place.options)
-    yield from _write(dict_place, {**_marker(slot.parent), **fields})
+    yield from _write(place.at(slot.parent), {**_marker(slot.parent), **fields})
     adopt(target, slot, fields)
 
 

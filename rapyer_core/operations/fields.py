@@ -15,7 +15,7 @@ from rapyer_codecs import Slot
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.adoption import adopt, adopt_unit
+from rapyer_core.operations.adoption import adopt, adopt_fields, adopt_unit
 from rapyer_core.operations.commit import Change, Seen, Unit, blind
 from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
@@ -149,14 +149,13 @@ def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> O
 def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> Operation[Any]:
     """Add to a number; the new value. An int that is stored by itself: HINCRBY, blind."""
     place = Place.of(ctx, obj, path, options, "leaf")
-    slot = place.slot
-    number = value_shape(slot).type
-    if isinstance(by, bool) or not isinstance(by, _ADDABLE) or number not in _ADDABLE:
+    site = place.site
+    if isinstance(by, bool) or not isinstance(by, _ADDABLE) or site.number not in _ADDABLE:
         raise _not_addable(place, by)
-    if number is int:
+    if site.number is int:
         if not isinstance(by, int):
             raise _not_addable(place, by)
-        if slot.is_counter and place.may_be_blind and not constrained(slot) and -_INT64 < by < _INT64:
+        if site.counter and -_INT64 < by < _INT64 and not place.once:
             value = yield from _hincrby(place, int(by))
             if value is not None:
                 return value
@@ -165,18 +164,20 @@ def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> O
 
 def _hincrby(place: Place, by: int) -> Operation[int | None]:
     """HINCRBY; None when the server refuses it (past 64 bit, or no canonical number), with no effect."""
-    slot, target = place.slot, place.target
-    commands: list[Command] = []
-    default = (slot.default_fields() or {}).get(slot.name, b"0")
-    if default != b"0":
-        commands.append((b"HSETNX", target.key, slot.name, default))
-    commands.append((b"HINCRBY", target.key, slot.name, by))
+    slot, target, start = place.slot, place.target, place.site.start
+    commands: list[Command] = [(b"HINCRBY", target.key, slot.name, by)]
+    if start is not None:
+        commands.insert(0, (b"HSETNX", target.key, slot.name, start))
     refusals: list[ServerError] = []
     replies = yield from blind(place.ctx, target, commands, retry=place.options.retry, on_refused=refusals.append)
     if refusals:
         return None
     value = int(replies[-1])
-    adopt(target, slot, {slot.name: b"%d" % value})
+    text = b"%d" % value
+    if slot.stands_alone:
+        adopt_fields(target, ((slot, value),), {slot.name: text})
+    else:
+        adopt(target, slot, {slot.name: text})
     return value
 
 

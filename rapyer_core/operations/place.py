@@ -8,16 +8,18 @@ value: one round trip), *narrow* (it needs one or two stored fields: WATCH them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import MISSING
 from typing import Any
 
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_codecs.lean import dataclass
-from rapyer_core.collection import Context, Fields, Target
+from rapyer_core.collection import Collection, Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.commit import Outcome, Unit, blind, commit
 from rapyer_core.operations.edits import Edit, EditObject
-from rapyer_core.places import kind_of, value_of
+from rapyer_core.expressions import Path, parts_of
+from rapyer_core.places import kind_of, value_of, value_shape
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
@@ -30,12 +32,72 @@ class Options:
     exactly_once: bool | None = None
 
 
+SITES = 512
+"""Places of one class that are remembered, at most: there is no end of keys."""
+
+
+class Site:
+    """What is known of a place for all objects of a class.
+
+    kind: of the place, of an Optional that of its value. blind: a write of it needs to see nothing, unless it must be
+    proven to have happened once. number: the type of its values. counter: HINCRBY does what Python's addition would.
+    """
+
+    __slots__ = ("_fixed", "_start", "blind", "counter", "is_key", "kind", "number", "slot")
+
+    def __init__(self, collection: Collection[Any], slot: Slot) -> None:
+        key_slot = collection.key_slot
+        self.slot = slot
+        self.kind = kind_of(slot)
+        self.is_key = key_slot is not None and key_slot.name == slot.name
+        self.blind = slot.sure and collection.settled and not slot.renamed and not is_indexed(collection, slot)
+        self.number: Any = value_shape(slot).type
+        self.counter = self.blind and slot.is_counter and not constrained(slot)
+        self._fixed = self.counter and _has_fixed_default(collection.model.cls, slot)
+        self._start = self._default() if self._fixed else None
+
+    @property
+    def start(self) -> bytes | None:
+        """What a counter of an object starts from that was stored before the class had the field; None: 0."""
+        return self._start if self._fixed else self._default()
+
+    def _default(self) -> bytes | None:
+        text = (self.slot.default_fields() or {}).get(self.slot.name, b"0")
+        return None if text == b"0" else text
+
+
+def _has_fixed_default(cls: Any, slot: Slot) -> bool:
+    """Whether the default of a place is the same each time, as far as is easily told."""
+    field = getattr(cls, "__dataclass_fields__", {}).get(slot.steps[0]) if len(slot.steps) == 1 else None
+    return field is not None and field.default_factory is MISSING
+
+
+def site_of(collection: Collection[Any], path: Any) -> Site:
+    """The site that a path leads to. PathError."""
+    own = isinstance(path, Path) and parts_of(path)[0] is collection.model
+    known: Any = parts_of(path)[1] if own else path if type(path) is str else None
+    site: Site | None = None
+    # A key that is no str may be equal to one of another type: 1, True and 1.0.
+    if known is not None and (type(known) is str or all(type(step) is str for step in known)):
+        site = collection.sites.get(known)
+    else:
+        known = None
+    if site is None:
+        site = Site(collection, collection.slot(path))
+        if known is not None:
+            if len(collection.sites) >= SITES:
+                collection.sites.clear()
+            collection.sites[known] = site
+    return site
+
+
 @dataclass(slots=True)
 class Place:
     """One field of one stored object, and how it may be written."""
 
     ctx: Context
     target: Target
+    site: Site
     slot: Slot
     options: Options
 
@@ -44,18 +106,22 @@ class Place:
         """Look the path up. PathError unless it leads to one of these kinds (all, if none is given)."""
         target = ctx.target(obj)
         with target.collection.named(target.pk):
-            slot = target.collection.slot(path)
-        if kinds and kind_of(slot) not in kinds:
+            site = site_of(target.collection, path)
+        slot = site.slot
+        if kinds and site.kind not in kinds:
             wanted = " or ".join("number" if kind == "leaf" else kind for kind in kinds)
             raise PathError(
-                **target.data, path=slot.text, reason=f"this operation is for a {wanted}, not for a {kind_of(slot)}"
+                **target.data, path=slot.text, reason=f"this operation is for a {wanted}, not for a {site.kind}"
             )
-        key_slot = target.collection.key_slot
-        if key_slot is not None and key_slot.name == slot.name:
+        if site.is_key:
             raise ConstraintError(
                 **target.data, path=slot.text, reason="the key field of a stored object cannot change"
             )
-        return cls(ctx, target, slot, options)
+        return cls(ctx, target, site, slot, options)
+
+    def at(self, slot: Slot) -> Place:
+        """Another place of the same object."""
+        return Place(self.ctx, self.target, Site(self.target.collection, slot), slot, self.options)
 
     @property
     def once(self) -> bool:
@@ -66,14 +132,7 @@ class Place:
     @property
     def may_be_blind(self) -> bool:
         """Whether a write of it needs to see nothing."""
-        slot = self.slot
-        return (
-            slot.sure
-            and self.target.collection.settled
-            and not self.once
-            and not slot.renamed
-            and not is_indexed(self.target, slot)
-        )
+        return self.site.blind and not self.once
 
     def blindly(self, *commands: Command) -> Operation[list[Reply]]:
         """Write without having seen anything; the replies."""
@@ -113,9 +172,9 @@ class Place:
         return kind(**{**self.target.data, "path": self.slot.text, "reason": reason, **data})
 
 
-def is_indexed(target: Target, slot: Slot) -> bool:
+def is_indexed(collection: Collection[Any], slot: Slot) -> bool:
     """Whether an index depends on the place."""
-    return any(slot.under(index.slot.name) for index in target.collection.indexes)
+    return any(slot.under(index.slot.name) for index in collection.indexes)
 
 
 def constrained(slot: Slot) -> bool:
