@@ -99,7 +99,8 @@ class Slot:
 
     def child(self, step: Step) -> Slot:
         """The place one step below. PathError if the type has none."""
-        kept = step if isinstance(step, str) or type(step.key) is str else None
+        # Exactly these: 1, True and 1.0 are equal, and are not the same key.
+        kept = step if isinstance(step, str) or type(step.key) in (str, int) else None
         if kept is not None and (known := self._children.get(kept)) is not None:
             return known
         try:

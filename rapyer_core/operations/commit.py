@@ -279,9 +279,12 @@ class _Commit:
             writes = _commands(unit.target, found, change)
             if writes:
                 commands += writes
-                others.setdefault(unit.target.key, []).append(change)
+                effects = others.get(unit.target.key)
+                if effects is None:
+                    effects = others[unit.target.key] = _Effects()
+                effects.add(change)
         self.writes = bool(commands or self.extra)
-        sure = len(self.units) + len(self.fences) < 2 and not self.leads and seen is self.seen
+        sure = len(self.units) + len(self.fences) < 2 and not self.leads and not others
         if sure and not self.writes:
             return None
         if self.writes and self.token is not None:
@@ -394,16 +397,53 @@ def seen_from(unit: Unit, reply: Reply, older: bool = False) -> Seen | None:
     return Seen(version is not None, fields, False)
 
 
+class _Effects:
+    """What those before it in the same EXEC do to one object, summed up.
+
+    put: fields set. gone: fields dropped. exists: whether it is there afterwards, None: as before. replaced: whether
+    nothing is left of what was stored before.
+    """
+
+    __slots__ = ("exists", "gone", "put", "replaced")
+
+    def __init__(self) -> None:
+        self.put: Fields = {}
+        self.gone: set[bytes] = set()
+        self.exists: bool | None = None
+        self.replaced = False
+
+    def add(self, change: Change) -> None:
+        """One more change, after the others."""
+        if change.erase or change.replace:
+            self.put, self.gone = {}, set()
+            self.exists, self.replaced = change.replace, True
+        for name in change.drop:
+            self.put.pop(name, None)
+        self.gone.update(change.drop)
+        self.put.update(change.put)
+        self.gone.difference_update(change.put)
+
+    def after(self, unit: Unit, seen: Seen) -> Seen:
+        """What was seen of the object, as it is afterwards. It is one of today's version then."""
+        exists = seen.exists if self.exists is None else self.exists
+        before = {} if self.replaced else seen.fields
+        if seen.whole:
+            fields = {name: text for name, text in before.items() if name not in self.gone}
+            fields.update(self.put)
+            return Seen(exists, fields, True)
+        fields = {}
+        for name in unit.needs or ():
+            if name in self.put:
+                fields[name] = self.put[name]
+            elif name in before and name not in self.gone:
+                fields[name] = before[name]
+        return Seen(exists, fields, False)
+
+
 def _after(unit: Unit, seen: Seen, others: Others) -> Seen:
-    """What was seen of an object, as it is after the changes of others to it."""
-    for change in others.get(unit.target.key, ()):
-        fields = {} if change.erase or change.replace else seen.fields
-        gone = set(change.drop)
-        fields = {**{name: value for name, value in fields.items() if name not in gone}, **change.put}
-        if not seen.whole:
-            fields = {name: fields[name] for name in unit.needs or () if name in fields}
-        seen = Seen(not change.erase and (change.replace or seen.exists), fields, seen.whole)
-    return seen
+    """What was seen of an object, as it is after what others do to it."""
+    effects = others.get(unit.target.key)
+    return seen if effects is None else effects.after(unit, seen)
 
 
 def whole(target: Target, reply: Reply) -> Seen:

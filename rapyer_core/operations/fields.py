@@ -20,7 +20,7 @@ from rapyer_core.operations.commit import Change, Seen, Unit, blind
 from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
-from rapyer_core.operations.place import Options, Place, constrained
+from rapyer_core.operations.place import Options, Place
 from rapyer_core.places import is_entry, value_shape
 from rapyer_core.requests import Command, Operation, ServerError
 
