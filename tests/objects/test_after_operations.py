@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import rapyer_core as rc
-from rapyer_core.requests import Command, Reply
-from rapyer_core.transports.aio import Link
+from rapyer_core.requests import Decide
+from rapyer_core.watches import Watcher
 from tests.objects.models import Achievement, Box, Hero, Player, Stats
 
 
@@ -162,16 +162,15 @@ class Meanwhile:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]]) -> None:
         self.action: Callable[[], Awaitable[Any]] | None = action
-        plain = Link.roundtrip
+        plain = Watcher.commit
 
-        async def roundtrip(link: Link, commands: Sequence[Command]) -> list[Reply]:
-            action = self.action
-            if action is not None and commands[-1] == (b"EXEC",):
-                self.action = None
+        async def commit(watcher: Watcher, decide: Decide) -> Any:
+            action, self.action = self.action, None
+            if action is not None:
                 await action()
-            return await plain(link, commands)
+            return await plain(watcher, decide)
 
-        monkeypatch.setattr(Link, "roundtrip", roundtrip)
+        monkeypatch.setattr(Watcher, "commit", commit)
 
 
 async def test_an_instance_reloaded_while_it_is_saved_does_not_write_the_old_value_back(
