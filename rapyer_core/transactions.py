@@ -408,8 +408,10 @@ class LockBlock(Generic[T]):
             for keeping in self._keeping:
                 keeping.stop()
             try:
-                if scope.holds:
-                    await shielded(functools.partial(self._give_back, scope.fences))
+                # What was lost is not asked for: nobody need wait for a server that may not answer.
+                held = [hold.fence for hold in scope.holds.values() if hold.left > 0]
+                if held:
+                    await shielded(functools.partial(self._give_back, held))
             finally:
                 loop.turns.give_back(self._turns)
                 self._turns = []

@@ -618,16 +618,18 @@ async def test_a_listener_that_loses_its_connection_connects_anew(
 
 
 async def test_a_listener_rests_when_nobody_waits(
-    url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, session: Session
 ) -> None:
     monkeypatch.setattr("rapyer_core.transports.aio_listener.REST", 0.05)
     for _ in range(2):
         async with held_elsewhere(url, "a") as release:
             waiting = asyncio.create_task(take())
             await until(lambda: redis_client.client_list(_type="pubsub"))
+            connections = redis_client.info("clients")["connected_clients"]
             release()
             await waiting
-        await until(lambda: not redis_client.client_list(_type="pubsub"))
+        await until(lambda: session.loop.listener._task is None)
+        await until(lambda: redis_client.info("clients")["connected_clients"] < connections)
 
 
 async def test_cancelled_waiters_leave_nothing(url: str, redis_client: redis.Redis, session: Session) -> None:

@@ -10,6 +10,8 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 
+import redis.asyncio
+
 from rapyer_core import (
     Conflict,
     LockLost,
@@ -117,8 +119,33 @@ async def forever(argument: str) -> None:
         await asyncio.sleep(60)
 
 
+async def sleeper(argument: str) -> None:
+    """Takes the lock and sleeps; how it was woken."""
+    try:
+        async with lock(ref(Account, "a"), name="n", lease=0.4) as a:
+            a.coins += 1000
+            say("holding")
+            await asyncio.sleep(60)
+    except LockLost:
+        say("LockLost")
+
+
+async def links(argument: str) -> None:
+    """Under a short lease: fetches the next number and appends it, reading nothing of the object. Without end."""
+    say("ready")
+    async with redis.asyncio.Redis.from_url(argument) as client:
+        while True:
+            try:
+                async with lock(ref(Player, "p"), lease=0.1, timeout=10) as p:
+                    number = int(await client.incr("outside"))
+                    await asyncio.sleep(0.02)
+                    p.numbers.append(number)
+            except RapyerError:
+                await asyncio.sleep(0)
+
+
 WORK: dict[str, Callable[[str], Awaitable[None]]] = {
-    work.__name__: work for work in (transfers, counted, spending, holder, forever)
+    work.__name__: work for work in (transfers, counted, spending, holder, forever, sleeper, links)
 }
 
 
