@@ -7,12 +7,13 @@ their blocking twins out of them. Nothing here knows Redis.
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-from rapyer_core.errors import Conflict
+from rapyer_core.errors import Conflict, SessionClosed
 
 V = TypeVar("V")
 
@@ -46,12 +47,14 @@ async def shielded(work: Callable[[], Awaitable[V]]) -> V:
 
 
 class Places(Generic[V]):
-    """One value for each event loop, made at its first use."""
+    """One value for each event loop, made at its first use. A forked child shares none with its parent."""
 
     def __init__(self, make: Callable[[], V]) -> None:
         self._make = make
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, V] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], asyncio.AbstractEventLoop | None], V] | None = None
+        self._parents: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        _all_places.add(self)
 
     def get(self) -> V:
         """That of the running loop."""
@@ -61,6 +64,11 @@ class Places(Generic[V]):
             return latest[1]
         found = self._values.get(running)
         if found is None:
+            if running in self._parents:
+                raise SessionClosed(
+                    "this event loop belongs to the parent process and cannot be used in a forked child: "
+                    "start another one there, as asyncio.run() does"
+                )
             found = self._values[running] = self._make()
         self._latest = weakref.ref(running), found
         return found
@@ -69,6 +77,26 @@ class Places(Generic[V]):
         """Forget and return that of the running loop."""
         self._latest = None
         return self._values.pop(asyncio.get_running_loop(), None)
+
+    def leave_to_parent(self) -> Any:
+        """In a child that was just forked: forget all values, and return them."""
+        values, self._values, self._latest = dict(self._values), WeakKeyDictionary(), None
+        self._parents = WeakSet(values)
+        return values
+
+
+_all_places: WeakSet[Places[Any]] = WeakSet()
+_of_parents: list[Any] = []
+"""What a forked child must never let go of: the child shares what its parent's event loops wait with, and closing a
+connection here would make the parent wait for its replies for ever.
+"""
+
+
+def _forked() -> None:
+    _of_parents.extend(places.leave_to_parent() for places in list(_all_places))
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Turns:

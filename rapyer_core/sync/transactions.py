@@ -23,7 +23,7 @@ from rapyer_core.blocks import (
     transaction_target,
 )
 from rapyer_core.collection import Target
-from rapyer_core.errors import Conflict, LockTimeout, NotFound, RapyerError
+from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence
@@ -360,7 +360,7 @@ class LockBlock(Generic[T]):
             except BaseException as error:
                 try:
                     # Turned down, it is nobody's; after anything else the server may hold it in our name.
-                    if not isinstance(error, LockTimeout):
+                    if not isinstance(error, LockTimeout | PoolTimeout):
                         shielded(functools.partial(self._give_back, [fence]))
                 finally:
                     loop.turns.give_back([fence.key])

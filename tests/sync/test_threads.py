@@ -233,3 +233,42 @@ def test_nothing_is_left_of_turns(session: rc.Session) -> None:
     test_transfers_under_locks_in_both_directions()
     test_nobody_spends_what_is_not_there()
     assert session.loop.turns._queues == {}
+
+
+def test_two_hundred_threads_on_default_settings() -> None:
+    def add_one(tx: rc.Transaction) -> None:
+        tx.get(Player, "alice").coins += 1
+        tx.get(Player, "bob").coins -= 1
+
+    def work(number: int) -> None:
+        rc.increment(ALICE, Player.wins, 1)
+        rc.append(ALICE, Player.achievements, Achievement.FIRST_WIN)
+        with rc.pipeline(ALICE) as p:
+            p.score += 1
+        rc.transact(add_one)
+        with rc.lock(BOB, timeout=60) as bob:
+            bob.wins = bob.wins + 1
+        rc.save(Player(f"own{number}"))
+        assert rc.delete(Player, f"own{number}")
+
+    in_threads(200, work)
+    alice, bob = stored(), stored("bob")
+    assert (alice.wins, alice.score, len(alice.achievements), alice.coins) == (200, 200, 200, 300)
+    assert (bob.wins, bob.coins) == (200, -100)
+
+
+def test_calls_nested_in_one_thread_on_two_connections(url: str) -> None:
+    with rc.open_session(url, max_connections=2, pool_timeout=60) as small:
+
+        def work(_: int) -> None:
+            with rc.pipeline(ALICE, session=small) as p:
+                p.coins += 1
+                with rc.lock(BOB, timeout=60, session=small) as bob:
+                    bob.coins += 1
+                    with rc.pipeline(BOB, session=small) as other:
+                        other.score += 1
+                        rc.modify(ALICE, Player.wins, lambda wins: wins + 1, session=small)
+
+        in_threads(64, work)
+        assert len(small.loop.pool._links) <= 2
+    assert (stored().coins, stored().wins, stored("bob").coins, stored("bob").score) == (164, 64, 164, 64)
