@@ -458,18 +458,26 @@ async def test_an_error_of_the_block_is_not_hidden_by_a_loss(redis_client: redis
                 raise ZeroDivisionError from None
 
 
+@pytest.mark.one_server
 async def test_fifty_blocks_that_lose_their_locks_touch_no_others(redis_client: redis.Redis) -> None:
     for number in range(100):
         await save(Account(f"t{number}", 0))
 
+    told = 0
+    all_told = asyncio.Event()
+
     async def work(number: int) -> str | None:
+        nonlocal told
         try:
-            async with lock(account(f"t{number}"), lease=1.5) as mine:
+            async with lock(account(f"t{number}"), lease=6) as mine:
                 mine.coins += 1
                 if number % 2:
                     redis_client.delete(f"~{{Account:t{number}}}lock:lock")
-                await asyncio.sleep(1)
+                await all_told.wait()
         except LockLost as error:
+            told += 1
+            if told == 50:
+                all_told.set()
             return str(error.pk)
         return None
 
@@ -643,6 +651,7 @@ async def test_cancelled_waiters_leave_nothing(url: str, redis_client: redis.Red
         await until(lambda: redis_client.pubsub_channels("~*") == [])
 
 
+@pytest.mark.one_server
 async def test_a_thousand_tasks_wait_for_one_lock(url: str, session: Session) -> None:
     async with held_elsewhere(url, "a") as release:
         waiting = [asyncio.create_task(take(timeout=110)) for _ in range(1000)]
@@ -655,6 +664,7 @@ async def test_a_thousand_tasks_wait_for_one_lock(url: str, session: Session) ->
     assert await coins() == 1100
 
 
+@pytest.mark.one_server
 async def test_a_thousand_tasks_wait_for_a_lock_each(url: str, redis_client: redis.Redis, session: Session) -> None:
     names = [f"t{number}" for number in range(1000)]
     await asyncio.gather(*(save(Account(name, 0)) for name in names))

@@ -37,6 +37,8 @@ from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.one_server
+
 TASKS, OBJECTS = 1000, 20
 Work = Callable[[int], Awaitable[Any]]
 

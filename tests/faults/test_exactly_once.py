@@ -57,6 +57,8 @@ from tests.commits.models import Account, Player, full
 from tests.support.proxy import Proxy
 from tests.support.servers import free_port, running_server
 
+pytestmark = pytest.mark.one_server
+
 CUTS = ["cut_before", "cut_after", "eat_reply", "half_reply"]
 P = ref(Player, "p")
 Write = Callable[[], Awaitable[Any]]

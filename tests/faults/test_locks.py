@@ -214,6 +214,7 @@ async def test_no_lock_is_ever_without_an_end(proxy: Proxy, redis_client: redis.
 # -- a server that stands still, and holders that do --
 
 
+@pytest.mark.one_server
 async def test_a_holder_is_told_while_the_server_stands_still() -> None:
     with running_server() as server:
         await init_rapyer(server.url, timeout=5)
@@ -237,6 +238,7 @@ async def _held_in_a_stopped(pid: int) -> None:
         await asyncio.sleep(30)
 
 
+@pytest.mark.one_server
 def test_a_holder_that_was_stopped_is_told_as_soon_as_it_runs_again(url: str) -> None:
     with sync.open_session(url) as session:
         sync.save(Account("a", 100), session=session)
@@ -252,6 +254,7 @@ def test_a_holder_that_was_stopped_is_told_as_soon_as_it_runs_again(url: str) ->
         assert sync.get(Account, "a", session=session).coins == 101
 
 
+@pytest.mark.one_server
 def test_commits_under_one_lock_come_in_the_order_of_its_holders(url: str) -> None:
     """Each holder has a larger number than the one before, and its commit appends it without reading anything."""
     with sync.open_session(url) as session, redis.Redis.from_url(url) as client:
@@ -272,6 +275,7 @@ def test_commits_under_one_lock_come_in_the_order_of_its_holders(url: str) -> No
         assert int(fetched) > len(numbers), "nobody was stopped in a block: nothing was shown"
 
 
+@pytest.mark.one_server
 async def test_a_stopped_server_hands_the_locks_on_when_it_goes_on() -> None:
     """Fifty tasks of two sessions wait for a lock when the server stops past all timeouts; all get it in the end."""
     with running_server() as server:

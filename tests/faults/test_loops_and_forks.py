@@ -32,6 +32,8 @@ from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.one_server
+
 A, P = ref(Account, "a"), ref(Player, "p")
 Work = Callable[[], Coroutine[Any, Any, Any]]
 
