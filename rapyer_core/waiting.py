@@ -78,7 +78,7 @@ class Places(Generic[V]):
         self._latest = None
         return self._values.pop(asyncio.get_running_loop(), None)
 
-    def leave_to_parent(self) -> Any:
+    def _leave_to_parent(self) -> Any:
         """In a child that was just forked: forget all values, and return them."""
         values, self._values, self._latest = dict(self._values), WeakKeyDictionary(), None
         self._parents = WeakSet(values)
@@ -93,7 +93,7 @@ connection here would make the parent wait for its replies for ever.
 
 
 def _forked() -> None:
-    _of_parents.extend(places.leave_to_parent() for places in list(_all_places))
+    _of_parents.extend(places._leave_to_parent() for places in list(_all_places))
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -28,13 +28,17 @@ from rapyer_core import (
     save,
     transact,
 )
-from rapyer_core.sessions import Session
+from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
 from tests.faults.held import assert_nothing_held, assert_replies_are_ones_own
 from tests.support.cancelling import CancelledAtStep
 
 pytestmark = pytest.mark.one_server
+
+
+def default() -> Session:
+    return current(None)
 
 
 async def _save_new() -> None:
@@ -100,6 +104,18 @@ async def _lock() -> None:
         a.coins -= 5
 
 
+async def _lock_waited() -> None:
+    """Somebody else, who does not say when he leaves, has the lock for a moment."""
+    link = await default().loop.pool.acquire()
+    try:
+        await link.roundtrip([(b"SET", b"~{Player:p}lock:lock", b"another", b"PX", 40)])
+    finally:
+        default().loop.pool.release(link)
+    async with lock(ref(Player, "p"), lease=2) as p:
+        p.coins += 5
+        p.wins += 5
+
+
 async def _insert() -> None:
     await insert(Account("new", 7))
 
@@ -109,7 +125,7 @@ OPERATIONS: dict[str, Callable[[], Awaitable[None]]] = {
     for name, work in globals().items()
     if name
     in {"_save_new", "_save_loaded", "_increment", "_append", "_once", "_insert"}
-    | {"_pipeline", "_pipeline_met", "_transact", "_lock"}
+    | {"_pipeline", "_pipeline_met", "_transact", "_lock", "_lock_waited"}
 }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import redis.asyncio
 
@@ -25,6 +26,9 @@ from rapyer_core import (
     ref,
     transact,
 )
+from rapyer_core.collection import Target
+from rapyer_core.operations.commit import Change, Seen, Unit, commit
+from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
 
@@ -144,8 +148,42 @@ async def links(argument: str) -> None:
                 await asyncio.sleep(0)
 
 
+async def hot(argument: str) -> None:
+    """16 tasks increment one field, so many times each; blindly, or ("checked 25") by reading first. Most attempts."""
+    kind, times = argument.split()
+    most = 0
+
+    async def work() -> None:
+        nonlocal most
+        for _ in range(int(times)):
+            if kind == "blind":
+                await increment(ref(Player, "p"), Player.coins, 1)
+                continue
+            context = default().context
+            unit = AddOne(context.target(ref(Player, "p")))
+            most = max(most, (await default().run(commit(context, [unit]))).attempts)
+
+    await asyncio.gather(*(work() for _ in range(16)))
+    say(most)
+
+
+@dataclass(slots=True)
+class AddOne(Unit):
+    """An increment that reads first, as those that cannot be blind do."""
+
+    target: Target
+    needs: Sequence[bytes] | None = (b"coins",)
+
+    def decide(self, seen: Seen) -> Change:
+        return Change(put={b"coins": b"%d" % (int(seen.fields[b"coins"]) + 1)})
+
+
+def default() -> Session:
+    return current(None)
+
+
 WORK: dict[str, Callable[[str], Awaitable[None]]] = {
-    work.__name__: work for work in (transfers, counted, spending, holder, forever, sleeper, links)
+    work.__name__: work for work in (transfers, counted, spending, holder, forever, sleeper, links, hot)
 }
 
 

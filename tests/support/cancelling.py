@@ -29,8 +29,13 @@ class CancelledAtStep:
                         waited_for.cancel()
                     waited_for = inner.throw(asyncio.CancelledError())
                     continue
-                yield from _through(waited_for)
-                waited_for = inner.send(None)
+                try:
+                    yield from _through(waited_for)
+                except asyncio.CancelledError as error:
+                    # Of a timeout: for the work.
+                    waited_for = inner.throw(error)
+                else:
+                    waited_for = inner.send(None)
         except StopIteration as end:
             return end.value
 
