@@ -335,8 +335,8 @@ class _Commit:
         if self.token is not None:
             keys.append(self.token)
             reads += [(b"TIME",), (b"EXISTS", self.token)]
-        # Whoever is in doubt goes alone: only then do the same things seen lead to the same change.
-        return Watch(keys, reads, self.tried.attempts, self.doubt is not None, self.retry.deadline)
+        # Whoever may come to be in doubt goes alone: only what was stored may lead to the change, and to its result.
+        return Watch(keys, reads, self.tried.attempts, self.token is not None, self.retry.deadline)
 
     def _trust_absence(self, now: int) -> None:
         """The token is not there. Tells an EXEC that was not applied, unless the token can have expired. now: the

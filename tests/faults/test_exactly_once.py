@@ -416,6 +416,28 @@ async def test_a_server_that_lost_the_write_gets_it_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("session")
+async def test_each_result_is_that_of_the_exec_that_was_applied(proxy: Proxy, url: str) -> None:
+    """Several tasks in one tick. All but one are cancelled while their EXEC is on its way; it arrives when that one has
+    already decided anew, as if the others had never been.
+    """
+    await reset(url)
+    await asyncio.gather(get(Player, "p"), get(Player, "p"))
+    held = [proxy.hold(b"EXEC") for _ in range(6)]
+    writing = [asyncio.create_task(increment(P, Player.coins, 1)) for _ in range(5)]
+    await asyncio.to_thread(held[0].wait)
+    held[0].release()
+    await asyncio.to_thread(held[1].wait)
+    for task in writing[:-1]:
+        task.cancel()
+    await asyncio.sleep(1.3)
+    for fault in held[1:]:
+        fault.release()
+        await asyncio.sleep(0.1)
+    result = await writing[-1]
+    assert result == (await get(Player, "p")).coins
+
+
+@pytest.mark.usefixtures("session")
 async def test_fifty_writers_on_one_object_through_a_bad_network(
     proxy: Proxy, url: str, redis_client: redis.Redis
 ) -> None:

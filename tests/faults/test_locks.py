@@ -125,8 +125,8 @@ async def test_a_full_pool_does_not_keep_the_loss_from_being_told(
         async with lock(A, lease=0.6) as a:
             a.coins += 1
             pool = session.loop.pool
-            pool.size = len(pool._links)
-            taken = [await pool.acquire() for _ in range(pool.size)]
+            pool._lent = len(pool._links)
+            taken = [await pool.acquire() for _ in range(pool._lent)]
             try:
                 await asyncio.sleep(30)
             finally:
