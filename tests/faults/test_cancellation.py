@@ -131,6 +131,10 @@ OPERATIONS: dict[str, Callable[[], Awaitable[None]]] = {
 
 async def _check(session: Session, client: redis.Redis, known: Player) -> None:
     await assert_nothing_held(session)
+    for _ in range(100):
+        if not client.exists("~{Player:p}lock:lock"):
+            break
+        await asyncio.sleep(0.002)
     assert client.keys("~*lock*") == []
     found = await get(Player, "p")
     assert found.coins - 100 in (found.wins, 5)

@@ -19,6 +19,7 @@ from rapyer_core import (
     increment,
     init_rapyer,
     lock,
+    modify,
     open_session,
     ref,
     save,
@@ -125,7 +126,8 @@ async def test_a_token_that_a_jump_has_ended_is_not_taken_for_one_that_never_was
     """The write was applied, and its token expired at once: a second try would apply it twice."""
     with Proxy(server.url) as proxy:
         async with open_session(proxy.url, exactly_once=True) as through:
-            await get(Account, "a", session=through)
+            # Connects, and writes nothing.
+            await modify(A, Account.coins, lambda coins: coins, session=through)
             cut = proxy.eat_reply(b"EXEC")
             proxy.refuse()
             writing = asyncio.create_task(increment(A, Account.coins, 5, session=through, retry=Retry(deadline=60)))
@@ -141,7 +143,8 @@ async def test_a_token_that_a_jump_has_ended_is_not_taken_for_one_that_never_was
 async def test_exactly_once_bears_a_jump_backwards(server: ClockServer, session: Session) -> None:
     with Proxy(server.url) as proxy:
         async with open_session(proxy.url, exactly_once=True) as through:
-            await get(Account, "a", session=through)
+            # Connects, and writes nothing.
+            await modify(A, Account.coins, lambda coins: coins, session=through)
             cut = proxy.eat_reply(b"EXEC")
             proxy.refuse()
             writing = asyncio.create_task(increment(A, Account.coins, 5, session=through))
