@@ -265,10 +265,10 @@ async def test_a_commit_without_the_lock_is_refused(redis_client: redis.Redis) -
 
 
 async def test_a_lock_is_renewed_while_the_block_runs(redis_client: redis.Redis) -> None:
-    async with lock(account("a"), lease=0.3) as a, lock(account("b"), lease=0.15) as b:
+    async with lock(account("a"), lease=1) as a, lock(account("b"), lease=0.8) as b:
         token = redis_client.get(KEY)
-        for _ in range(12):
-            await asyncio.sleep(0.05)
+        for _ in range(20):
+            await asyncio.sleep(0.1)
             assert redis_client.get(KEY) == token
         a.coins += 1
         b.coins += 1

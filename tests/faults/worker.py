@@ -103,7 +103,7 @@ async def spending(argument: str) -> None:
 async def holder(argument: str) -> None:
     """Takes the lock, then waits to be stopped; what its commit came to."""
     try:
-        async with lock(ref(Account, "a"), name="n", lease=0.4) as a:
+        async with lock(ref(Account, "a"), name="n", lease=1) as a:
             a.coins += 1000
             say("holding")
             await asyncio.sleep(0.3)
@@ -118,7 +118,7 @@ async def holder(argument: str) -> None:
 
 async def forever(argument: str) -> None:
     """Takes the lock and keeps it."""
-    async with lock(ref(Account, "a"), name="n", lease=0.4):
+    async with lock(ref(Account, "a"), name="n", lease=1):
         say("holding")
         await asyncio.sleep(60)
 
@@ -126,7 +126,7 @@ async def forever(argument: str) -> None:
 async def sleeper(argument: str) -> None:
     """Takes the lock and sleeps; how it was woken."""
     try:
-        async with lock(ref(Account, "a"), name="n", lease=0.4) as a:
+        async with lock(ref(Account, "a"), name="n", lease=1) as a:
             a.coins += 1000
             say("holding")
             await asyncio.sleep(60)
