@@ -132,7 +132,7 @@ def test_the_lock_of_a_killed_holder_is_free_after_its_lease(url: str, session: 
         start = time.monotonic()
         with sync.lock(sync.ref(Account, "a"), name="n", timeout=3, session=session) as a:
             a.coins += 1
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 2.5
     assert sync.get(Account, "a", session=session).coins == 101
 
 
