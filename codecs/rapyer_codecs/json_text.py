@@ -13,7 +13,7 @@ __all__ = ["dump_json", "load_json"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BRACKET = re.compile(rb"[\[\]{}]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
 
 
@@ -27,7 +27,7 @@ def load_json(raw: bytes, limits: Limits) -> Any:
     too deeply.
     """
     # One level of a value can have up to four of brackets: tags of a union, of a subclass, of a bound.
-    if _depth(raw) > 4 * limits.depth + 4:
+    if _is_deeper(raw, 4 * limits.depth + 4):
         raise LimitExceeded(f"nested deeper than {limits.depth} levels")
     tree = _decoder.decode(raw.decode())
     if dump_json(tree) != raw:
@@ -35,15 +35,21 @@ def load_json(raw: bytes, limits: Limits) -> Any:
     return tree
 
 
-def _depth(raw: bytes) -> int:
-    """The deepest nesting of brackets, at least; found before anything is parsed."""
-    if raw.count(b"[") + raw.count(b"{") < 2:
-        return 1
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deeper(raw: bytes, most: int) -> bool:
+    """Whether brackets may be nested deeper than this; found before anything is parsed, in time linear in the text.
+
+    Innermost pairs are taken away, one level after the other. What is left without a pair (the text is no JSON then)
+    counts as if it were nested.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= most:
+        return False
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+    for level in range(most):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) == len(brackets) or not inner:
+            return level + len(inner) > most
+        brackets = inner
+    return bool(brackets)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rapyer_codecs import DecodeError, LimitExceeded, Limits, Mapper, Packed, Registry, default_registry
+from rapyer_codecs.json_text import _is_deeper
 from rapyer_codecs.types import register_all
 
 from .classes import Node
@@ -193,3 +194,43 @@ def test_reading_has_a_limit_of_its_own(fields: dict[bytes, bytes]) -> None:
     with pytest.raises(LimitExceeded) as caught:
         mapper.load(fields)
     assert isinstance(caught.value, DecodeError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 8_000_000,
+        b"[]" * 4_000_000,
+        b"]" * 8_000_000,
+    ],
+    ids=lambda text: repr(text[:6]),
+)
+def test_a_packed_text_at_the_limit_of_size_takes_a_bounded_time(text: bytes) -> None:
+    mapper: Mapper[Any] = default_registry.mapper(holder(Packed[list[int]]))
+    started = time.process_time()
+    with pytest.raises(DecodeError):
+        mapper.load({b"x": text})
+    assert time.process_time() - started < 8
+
+
+def nested(levels: int, inside: str = "") -> bytes:
+    return ("[" * levels + inside + "]" * levels).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "deeper"),
+    [
+        (nested(10), False),
+        (nested(11), True),
+        (b"[" + b",".join([nested(9)] * 50) + b"]", False),
+        (b"[" + b",".join([nested(10)] * 50) + b"]", True),
+        (nested(5, '{"a":{"b":{"c":{"d":{}}}}}'), False),
+        (nested(6, '{"a":{"b":{"c":{"d":{}}}}}'), True),
+        (b'["' + b"[" * 50 + b'"]', False),
+        (b'["\\"' + b"{" * 50 + b'"]', False),
+        (b"[" * 50, True),
+        (b"[]" * 50, False),
+    ],
+)
+def test_depth_is_found_before_parsing(text: bytes, deeper: bool) -> None:
+    assert _is_deeper(text, 10) is deeper
