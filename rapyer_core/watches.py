@@ -14,7 +14,7 @@ import contextvars
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
-from rapyer_core.errors import Conflict, PoolTimeout, ServerRefused
+from rapyer_core.errors import Conflict, PoolTimeout, ServerRefused, SessionClosed
 from rapyer_core.requests import EXEC, MULTI, Command, Decide, Failed, Lost, Others, Reply, ServerError, Watch, outcome
 from rapyer_core.transports.aio import Link, Pool
 
@@ -328,8 +328,14 @@ class Watches:
         self._company = len(self._waiting) + self.reading > 1
         for watchers in self._groups():
             spare = watchers[0].watch.spare
-            # Some connections are left to others, at least one, or the block could not use the session.
-            link = self._pool.spare(reserve=max(1, self._pool.size // 8) if spare else 0)
+            try:
+                # Some connections are left to others, at least one, or the block could not use the session.
+                link = self._pool.spare(reserve=max(1, self._pool.size // 8) if spare else 0)
+            except SessionClosed as error:
+                for watcher in watchers:
+                    self._withdraw(watcher)
+                    watcher._fail(SessionClosed(error.reason))
+                continue
             if link is not None:
                 self._start(link, watchers)
             elif spare:

@@ -96,10 +96,12 @@ def as_reply(reply: Any) -> Reply:
 
 def refused_connection(error: redis.RedisError) -> ServerRefused | None:
     """The error for a server that refuses the connection itself (password, user), else None."""
-    if isinstance(error, redis.AuthenticationError):
-        return ServerRefused(code="NOAUTH", reason="the server refused the user name or password")
-    if isinstance(error, redis.ResponseError):
-        return ServerRefused(code=str(error).partition(" ")[0] if str(error)[:1].isupper() else "ERR")
+    # Where a user name was given, redis-py says that the connection failed, because of what the server said.
+    for found in (error, error.__cause__):
+        if isinstance(found, redis.AuthenticationError):
+            return ServerRefused(code="NOAUTH", reason="the server refused the user name or password")
+        if isinstance(found, redis.ResponseError):
+            return ServerRefused(code=str(found).partition(" ")[0] if str(found)[:1].isupper() else "ERR")
     return None
 
 

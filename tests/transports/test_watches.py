@@ -1,0 +1,321 @@
+"""Operations that share a WATCH and an EXEC: each stays its own, all or nothing, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from rapyer_core import (
+    Conflict,
+    ConstraintError,
+    NotApplied,
+    NotFound,
+    PoolTimeout,
+    append,
+    close_rapyer,
+    delete,
+    get,
+    increment,
+    init_rapyer,
+    insert,
+    modify,
+    open_session,
+    pipeline,
+    pop,
+    ref,
+    save,
+    save_many,
+    transact,
+)
+from rapyer_core.requests import Command, Exec, Operation, ServerError, Watch, outcome
+from rapyer_core.sessions import Session
+from rapyer_core.transactions import Transaction
+from rapyer_core.watches import Watches
+from tests.commits.models import Account, Player
+from tests.support.servers import command, running_server
+
+MANY = 60
+
+
+@pytest.fixture
+async def session(url: str) -> AsyncIterator[Session]:
+    """The default session; at the end nothing is watched, and no connection lent."""
+    session = await init_rapyer(url)
+    yield session
+    assert session.loop.watches.at_rest
+    assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+    await close_rapyer()
+
+
+class Sent:
+    """The commands of each EXEC, of all connections of a server, as MONITOR shows them."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def execs(self) -> int:
+        """How many EXECs there were."""
+        found: Any = self._client.info("commandstats")
+        return int(found.get("cmdstat_exec", {"calls": 0})["calls"])
+
+
+@pytest.mark.usefixtures("session")
+async def test_what_many_do_to_different_objects_in_one_tick_is_few_execs(redis_client: redis.Redis) -> None:
+    await save_many([Account(f"a{n}", n) for n in range(MANY)])
+    sent = Sent(redis_client)
+    before = sent.execs()
+
+    async def block(number: int) -> None:
+        async with pipeline(ref(Account, f"a{number}")) as a:
+            a.coins += 100
+
+    await asyncio.gather(*(block(n) for n in range(MANY)))
+    assert sent.execs() - before <= 4
+    assert [(await get(Account, f"a{n}")).coins for n in range(MANY)] == [100 + n for n in range(MANY)]
+
+
+@pytest.mark.usefixtures("session")
+async def test_what_many_do_to_one_object_in_one_tick_is_few_execs(redis_client: redis.Redis) -> None:
+    await save(Player("p"))
+    sent = Sent(redis_client)
+    before = sent.execs()
+    await asyncio.gather(*(append(ref(Player, "p"), Player.numbers, n) for n in range(MANY)))
+    assert sent.execs() - before <= 4
+    assert sorted((await get(Player, "p")).numbers) == list(range(MANY))
+
+
+@pytest.mark.usefixtures("session")
+async def test_each_sees_what_those_before_it_do_to_the_same_object() -> None:
+    """Two of sixty may take from an account that has enough for two."""
+    await save(Account("a", 20))
+
+    async def take(tx: Transaction) -> bool:
+        a = await tx.get(Account, "a")
+        if a.coins < 10:
+            return False
+        a.coins -= 10
+        return True
+
+    taken = await asyncio.gather(*(transact(take) for _ in range(MANY)))
+    assert sum(taken) == 2
+    assert (await get(Account, "a")).coins == 0
+
+
+@pytest.mark.usefixtures("session")
+async def test_one_that_refuses_drops_out_alone() -> None:
+    await save_many([Account(f"a{n}", n) for n in range(MANY)])
+
+    def less(coins: int) -> int:
+        if coins % 3 == 0:
+            raise ZeroDivisionError
+        return coins + 1000
+
+    found = await asyncio.gather(
+        *(modify(ref(Account, f"a{n}"), Account.coins, less) for n in range(MANY)), return_exceptions=True
+    )
+    for number, result in enumerate(found):
+        if number % 3:
+            assert result == number + 1000
+        else:
+            assert isinstance(result, ZeroDivisionError)
+            assert (await get(Account, f"a{number}")).coins == number
+
+
+@pytest.mark.usefixtures("session")
+async def test_of_many_who_pop_each_element_is_given_once() -> None:
+    await save(Player("p", numbers=list(range(20))))
+    popped = await asyncio.gather(*(pop(ref(Player, "p"), Player.numbers, default=-1) for _ in range(MANY)))
+    assert sorted(n for n in popped if n >= 0) == list(range(20))
+    assert (await get(Player, "p")).numbers == []
+
+
+@pytest.mark.usefixtures("session")
+async def test_of_many_who_insert_in_one_tick_one_does() -> None:
+    results = await asyncio.gather(*(insert(Account("a", n)) for n in range(MANY)), return_exceptions=True)
+    assert sum(result is None for result in results) == 1
+    assert (await get(Account, "a")).coins == results.index(None)
+
+
+@pytest.mark.usefixtures("session")
+async def test_deleted_by_one_it_is_gone_for_those_after_it(redis_client: redis.Redis) -> None:
+    await save(Player("p"))
+
+    async def drop(tx: Transaction) -> None:
+        await tx.delete(Player, "p")
+
+    results = await asyncio.gather(
+        *(append(ref(Player, "p"), Player.numbers, n) for n in range(20)),
+        transact(drop),
+        *(append(ref(Player, "p"), Player.numbers, n) for n in range(20)),
+        return_exceptions=True,
+    )
+    assert all(result is None or isinstance(result, NotFound) for result in results)
+    assert redis_client.exists("Player:p") == 0
+
+
+@pytest.mark.usefixtures("session")
+async def test_a_refusal_counts_only_if_what_it_was_decided_on_came_true(url: str) -> None:
+    """The first of a group would empty the account, and is undone by a stranger: the second has enough after all."""
+    async with open_session(url) as other:
+        await save(Account("a", 10))
+        meddled = False
+
+        def take(coins: int) -> int:
+            if coins < 10:
+                raise ConstraintError("not enough")
+            return coins - 10
+
+        def meddle(coins: int) -> int:
+            nonlocal meddled
+            if not meddled:
+                meddled = True
+                command(url, "HSET", "Account:a", "coins", "20")
+            return take(coins)
+
+        first = modify(ref(Account, "a"), Account.coins, meddle)
+        second = modify(ref(Account, "a"), Account.coins, take)
+        await asyncio.gather(modify(ref(Account, "a"), Account.coins, lambda coins: coins), first, second)
+        assert (await get(Account, "a", session=other)).coins == 0
+
+
+@pytest.mark.usefixtures("session")
+async def test_whoever_is_cancelled_before_the_exec_writes_nothing_and_holds_nobody_up() -> None:
+    await save_many([Account(f"a{n}", 0) for n in range(MANY)])
+    tasks = [asyncio.create_task(modify(ref(Account, f"a{n}"), Account.coins, lambda _: 1)) for n in range(MANY)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    coins = [(await get(Account, f"a{n}")).coins for n in range(MANY)]
+    assert coins == [0, 1] * (MANY // 2)
+
+
+@pytest.mark.usefixtures("session")
+async def test_a_block_that_lasts_keeps_nobody_waiting() -> None:
+    await save_many([Account("slow", 1), Account("fast", 1)])
+    both_in, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        async with pipeline(ref(Account, "slow")) as a:
+            both_in.set()
+            await go_on.wait()
+            a.coins += 1
+
+    async def fast() -> None:
+        async with pipeline(ref(Account, "fast")) as a:
+            a.coins += 1
+
+    waiting = asyncio.create_task(slow())
+    await asyncio.wait_for(fast(), 5)
+    await asyncio.wait_for(both_in.wait(), 5)
+    await asyncio.wait_for(increment(ref(Account, "slow"), Account.coins, 5), 5)
+    await asyncio.wait_for(modify(ref(Account, "slow"), Account.coins, lambda coins: coins + 5), 5)
+    go_on.set()
+    await waiting
+    assert (await get(Account, "slow")).coins == 12
+
+
+async def test_what_the_server_refuses_one_is_no_error_of_the_others(session: Session, url: str) -> None:
+    """An error while commands are queued makes the EXEC fail for all; only its cause is told."""
+    await save_many([Account(f"a{n}", n) for n in range(3)])
+
+    def touch(number: int, *bad: Command) -> Operation[Any]:
+        key = b"Account:a%d" % number
+        while True:
+            yield Watch([key], [(b"EXISTS", key)])
+            done = yield Exec(lambda _: [*bad, (b"HSET", key, b"coins", b"7")])
+            if done is not None:
+                return done
+
+    found = await asyncio.gather(
+        session.run(touch(0)), session.run(touch(1, (b"HSET", b"too few"))), session.run(touch(2))
+    )
+    assert isinstance(found[1], ServerError)
+    assert found[0] == found[2] == [0]
+    assert [(await get(Account, f"a{n}")).coins for n in range(3)] == [7, 1, 7]
+
+
+async def test_out_of_memory_is_said_to_who_needs_memory_and_others_go_on() -> None:
+    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+        async with open_session(server.url) as session:
+            await save_many([Account(f"a{n}", n) for n in range(20)], session=session)
+            await _fill(session)
+            results = await asyncio.gather(
+                *(delete(Account, f"a{n}", session=session) for n in range(10)),
+                *(modify(ref(Account, f"a{n}"), Account.coins, lambda _: 5, session=session) for n in range(10, 20)),
+                return_exceptions=True,
+            )
+            assert results[:10] == [True] * 10
+            assert all(isinstance(error, NotApplied) and error.code == "OOM" for error in results[10:])
+
+
+async def _fill(session: Session) -> None:
+    """Use up the memory of the server."""
+    with contextlib.suppress(NotApplied):
+        for n in range(1000):
+            await save(Player(f"p{n}", motto="x" * 20_000), session=session)
+        raise AssertionError("there is memory left")
+
+
+@pytest.mark.usefixtures("session")
+async def test_a_callers_function_runs_in_its_own_context() -> None:
+    await save(Account("a", 0))
+    who: contextvars.ContextVar[int] = contextvars.ContextVar("who")
+    seen = set()
+
+    def look(coins: int) -> int:
+        seen.add(who.get())
+        return coins + 1
+
+    async def work(number: int) -> None:
+        who.set(number)
+        await modify(ref(Account, "a"), Account.coins, look)
+
+    await asyncio.gather(*(asyncio.create_task(work(number)) for number in range(MANY)))
+    assert seen == set(range(MANY))
+
+
+async def test_without_a_free_connection_it_is_a_pool_timeout_for_each(url: str) -> None:
+    async with open_session(url, max_connections=2, pool_timeout=0.1) as small:
+        await save_many([Account(f"a{n}", n) for n in range(5)], session=small)
+        link = await small.loop.pool.acquire()
+        found = await asyncio.gather(
+            *(modify(ref(Account, f"a{n}"), Account.coins, lambda _: 9, session=small) for n in range(5)),
+            return_exceptions=True,
+        )
+        assert [type(error) for error in found] == [PoolTimeout] * 5
+        assert (await get(Account, "a1", session=small)).coins == 1
+        small.loop.pool.release(link)
+        assert await modify(ref(Account, "a1"), Account.coins, lambda _: 9, session=small) == 9
+
+
+async def test_waiting_for_others_of_the_process_ends(session: Session) -> None:
+    await save(Account("a", 0))
+    watches: Watches = session.loop.watches
+    holder = watches.enter(Watch([b"Account:a"], [(b"EXISTS", b"Account:a")]))
+    assert await holder.replies() == [1]
+    later = watches.enter(Watch([b"Account:a"], [(b"EXISTS", b"Account:a")], timeout=0.05))
+    with pytest.raises(Conflict):
+        await later.replies()
+    later.leave()
+    holder.leave()
+
+
+def test_what_an_exec_came_to_for_each_of_those_who_share_it() -> None:
+    queued: Sequence[Any] = [b"OK", b"QUEUED", b"QUEUED", b"QUEUED"]
+    assert outcome([*queued, [1, 2, 3]], 1, 2, alone=False) == [2, 3]
+    assert outcome([*queued, None], 1, 2, alone=False) is None
+    bad, aborted = ServerError("OOM"), ServerError("EXECABORT")
+    refused = [b"OK", b"QUEUED", bad, b"QUEUED", aborted]
+    assert outcome(refused, 1, 1, alone=False) == bad
+    assert outcome(refused, 0, 1, alone=False) is None
+    assert outcome([b"OK", b"QUEUED", ServerError("READONLY")], 0, 1, alone=False) == ServerError("READONLY")
+    torn = outcome([ServerError("NOPERM"), 1, ServerError("ERR")], 0, 1, alone=True)
+    assert isinstance(torn, ServerError)
+    assert torn.torn
