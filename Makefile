@@ -13,7 +13,7 @@ ARGS   ?=
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers docs bench bench-contention bench-settings bench-peers bench-record bench-page soak sync format pytest clean
+.PHONY: help demo test lint types layers docs bench bench-contention bench-engine bench-settings bench-peers bench-record bench-page soak sync format pytest clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -44,6 +44,9 @@ bench: $(VENV)/.dev ## Ratios against hand-written redis-py; ARGS="--rows increm
 bench-contention: $(VENV)/.dev ## Many tasks and processes on one object
 	@$(BIN)/python -m bench.contention $(ARGS)
 
+bench-engine: $(VENV)/.dev ## Flatten and load one object, without a server
+	@$(BIN)/python -m bench.engine $(ARGS)
+
 bench-settings: $(VENV)/.dev ## Whether the hand-written side has the best settings of redis-py
 	@$(BIN)/python -m bench.settings $(ARGS)
 
@@ -52,6 +55,7 @@ bench-peers: .venv-peers/.ready ## Other mappers beside ours, in an environment 
 
 bench-record: $(VENV)/.dev .venv-peers/.ready ## All of these, into bench/results/ and then into docs/performance.md; on a quiet machine
 	@$(BIN)/python -m bench.run --json bench/results/redis-py.json $(ARGS)
+	@$(BIN)/python -m bench.engine --json bench/results/engine.json
 	@$(BIN)/python -m bench.contention --json bench/results/contention.json
 	@PYTHONPATH=.:codecs .venv-peers/bin/python -W ignore -m bench.peers.run --json bench/results/peers.json
 	@$(MAKE) --no-print-directory bench-page

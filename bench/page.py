@@ -12,6 +12,8 @@ from typing import Any
 
 from bench.chart import chart
 from bench.contention import SIDES, WORDS, Cell, said
+from bench.engine import Step
+from bench.engine import said as said_step
 from bench.peers.result import OTHER_ROWS, PACKAGES, PeerResult, times
 from bench.report import amount, share
 from bench.result import Result
@@ -33,6 +35,8 @@ def tables(results: Path = RESULTS) -> dict[str, str]:
         made["sizes"] = sizes([Size.from_json(size) for size in found["sizes"]])
     if found := _read(results / "contention.json"):
         made["contention"] = _on(found, contention([Cell.from_json(cell) for cell in found["cells"]]))
+    if found := _read(results / "engine.json"):
+        made["engine"] = _on(found, engine(found["ways"]))
     if found := _read(results / "peers.json"):
         made["peers"] = _on(found, peers(found))
     return made
@@ -99,6 +103,12 @@ def sizes(found: Sequence[Size]) -> str:
         for size in found
     ]
     return _table(["what", "ours", "by hand", "at most", "met", "note"], lines)
+
+
+def engine(ways: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Flatten and load, without a server."""
+    lines = [[name, *(said_step(Step(**steps[step])) for step in ("store", "load"))] for name, steps in ways.items()]
+    return _table(["way", "flatten", "load"], lines)
 
 
 def contention(cells: Sequence[Cell]) -> str:

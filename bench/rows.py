@@ -13,6 +13,7 @@ from bench.laps import Run, at_once, blocking, blocking_batches, by_tasks
 from bench.ours import Ours
 from bench.players import Player
 from bench.sizes import Size, memory
+from bench.start_up import decoration_time, import_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,11 @@ class SizeRow:
     measure: Callable[[str, int], Size]
 
 
-SIZES: tuple[SizeRow, ...] = (SizeRow("memory of one player on the server", memory),)
+SIZES: tuple[SizeRow, ...] = (
+    SizeRow("memory of one player on the server", memory),
+    SizeRow("import, on top of redis", import_time),
+    SizeRow("decoration of the first class", decoration_time),
+)
 
 
 class Titled(Protocol):

@@ -43,11 +43,11 @@ def variants(tasks: int) -> dict[str, Settings]:
         "protocol 3": replace(base, protocol=3),
         "a timeout of 5 s": replace(base, socket_timeout=5),
         "without hiredis": replace(base, hiredis=False),
-        "a pool that waits": Settings(waiting=True),
+        "a pool that waits": replace(base, waiting=True),
         "a pool that waits, of 8": Settings(waiting=True, connections=8),
         "a pool that waits, of 16": Settings(waiting=True, connections=16),
         "a pool that waits, of 32": Settings(waiting=True, connections=32),
-        "a connection for each task": Settings(connections=max(tasks, 64)),
+        "a pool that waits, of 64": Settings(waiting=True, connections=64),
     }
     pools = {name for name in others if name.startswith("a pool that waits,")}
     return {name: other for name, other in others.items() if other != base and not (tasks == 1 and name in pools)}

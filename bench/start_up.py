@@ -1,6 +1,6 @@
 """What the package costs before it does anything: its import, the decoration of a class, the first use of one.
 
-CPU time of new processes, the best of several: `python bench/start_up.py`. Without a database.
+CPU time of new processes, the best of several, since whatever else runs on the machine can only add to it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.sizes import Size
+
 ROOT = Path(__file__).parents[1]
-ROUNDS = 15
+RUNS = 15
+"""At most; fewer if fewer rounds are asked for."""
 
 IMPORT = """
 import time, redis, redis.asyncio
@@ -67,35 +70,28 @@ print((middle - start) * 1000, (end - middle) * 1000, (time.process_time() - end
 """
 
 
-def best(program: str) -> list[float]:
+def import_time(url: str, rounds: int) -> Size:
+    """On top of redis-py's."""
+    (ours,), (base,) = best(IMPORT, rounds), best(BASE, rounds)
+    return Size("import, on top of redis", "ms", ours, None, 60.0, f"redis and redis.asyncio themselves: {base:.0f} ms")
+
+
+def decoration_time(url: str, rounds: int) -> Size:
+    """Of a class like the player; the first of a process also makes what others find made."""
+    first, other, use = best(DECORATE, rounds)
+    note = f"another class: {other:.1f} ms; the code for one, at its first use: {use:.1f} ms"
+    return Size("decoration of the first class", "ms", first, None, 2.0, note)
+
+
+def best(program: str, rounds: int) -> list[float]:
     """The least of each of the numbers that a program prints, over several runs."""
     # Without the caches of compiled modules, which every installation has, it would be the compiler that is measured.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "codecs")])
     runs = []
-    for _ in range(ROUNDS):
+    for _ in range(min(rounds, RUNS)):
         done = subprocess.run(
             [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
         )
         runs.append([float(number) for number in done.stdout.split()])
     return [min(numbers) for numbers in zip(*runs, strict=True)]
-
-
-def main() -> None:
-    rows = [
-        ("import redis, redis.asyncio", best(BASE)[0], None),
-        ("import rapyer_core, on top of these", best(IMPORT)[0], 60.0),
-        *zip(
-            ("decorate the first class", "decorate another class", "generate the code of a class, at its first use"),
-            best(DECORATE),
-            (2.0, 2.0, None),
-            strict=True,
-        ),
-    ]
-    for name, milliseconds, target in rows:
-        wanted = "" if target is None else f"   target {target:g}"
-        print(f"{name:50} {milliseconds:7.1f} ms{wanted}")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from bench import stage
+from bench import engine, stage
 from bench.by_hand import ByHand
 from bench.laps import blocking, by_tasks
 from bench.ours import Ours
@@ -19,6 +20,7 @@ from bench.players import FIELDS, Player, flatten, flatten_to_bytes, make_player
 from bench.result import SidesDiffer
 from bench.rows import ROWS, SIZES, Row, chosen
 from bench.sizes import memory
+from bench.start_up import decoration_time, import_time
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +100,25 @@ def test_memory_is_that_of_the_same_player_on_both_sides(url: str, redis_client:
     assert found.hand < found.ours < 1.5 * found.hand
     assert found.most == pytest.approx(1.05 * found.hand)
     assert redis_client.dbsize() == 0
+
+
+def test_start_up_is_measured_in_processes_of_their_own(url: str) -> None:
+    imported, decorated = import_time(url, 1), decoration_time(url, 1)
+    assert imported.ours > 0
+    assert decorated.ours > 0
+    assert [float(number) for number in re.findall(r"([\d.]+) ms", decorated.note)]
+
+
+def test_every_way_of_the_engine_gives_the_player_back() -> None:
+    found = engine.measured(1)
+    assert found["by hand"]["load"].ratio == found["by hand"]["store"].ratio == 1
+    assert found["rapyer_codecs"]["store"].microseconds > 0
+
+
+def test_a_way_that_gives_something_else_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_msgspec", lambda: {"forgetful": engine.Way(lambda obj: obj, lambda stored: None)})
+    with pytest.raises(ValueError, match="forgetful"):
+        engine.measured(1)
 
 
 def test_the_hand_written_player_has_23_fields_and_comes_back() -> None:
