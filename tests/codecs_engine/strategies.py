@@ -10,6 +10,8 @@ from dataclasses import make_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -56,6 +58,14 @@ LEAVES = [
     Typed(c.Right, st.integers(0, 7).map(c.Right)),
     Typed(Literal["~", "b"], st.sampled_from(["~", "b"])),
     Typed(c.Point, st.builds(c.Point, INTS, INTS)),
+    Typed(complex, st.complex_numbers(allow_nan=False)),
+    Typed(c.Level, st.sampled_from(c.Level)),
+    Typed(c.Mode, st.sampled_from(c.Mode)),
+    Typed(c.Bits, st.integers(0, 3).map(c.Bits)),
+    Typed(IPv4Address, st.ip_addresses(v=4)),
+    Typed(IPv6Address, st.ip_addresses(v=6)),
+    Typed(PurePosixPath, st.text("ab.", min_size=1, max_size=4).map(PurePosixPath)),
+    Typed(bytearray, st.binary(max_size=6).map(bytearray), hashable=False),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | INTS | st.floats(allow_nan=False) | TEXT,
@@ -75,6 +85,12 @@ OTHERS = [
     Typed(c.Node, st.builds(c.Node, INTS, st.none() | st.builds(c.Node, INTS)), hashable=False),
     Typed(c.Pair, st.builds(c.Pair, INTS, TEXT)),
     Typed(c.Engine, st.builds(c.Engine, INTS, TEXT), hashable=False),
+    Typed(c.Slotted, st.builds(c.Slotted, INTS, TEXT), hashable=False),
+    Typed(c.Keyword, st.builds(c.Keyword, a=INTS, b=TEXT), hashable=False),
+    Typed(c.Wheel, st.builds(c.Wheel, INTS)),
+    Typed(c.Box[int], st.builds(c.Box, INTS), hashable=False),
+    Typed(c.Tree, st.builds(c.Tree, TEXT, st.lists(st.builds(c.Tree, TEXT), max_size=2)), hashable=False),
+    Typed(c.Movie, st.fixed_dictionaries({"title": TEXT, "year": INTS}), hashable=False),
     Typed(c.Draft, st.fixed_dictionaries({}, optional={"title": TEXT, "pages": INTS}), hashable=False),
 ]
 
@@ -104,6 +120,11 @@ def _around(typed: Typed) -> list[Typed]:
             st.dictionaries(TEXT, values, max_size=3).map(collections.OrderedDict),
             hashable=False,
         ),
+        Typed(
+            collections.defaultdict[str, hint],
+            st.dictionaries(TEXT, values, max_size=3).map(lambda items: collections.defaultdict(None, items)),
+            hashable=False,
+        ),
         Typed(packed[hint], values, hashable),
     ]
     if hint not in (str, Any) and typed not in OTHERS:
@@ -113,6 +134,12 @@ def _around(typed: Typed) -> list[Typed]:
             Typed(set[hint], items.map(set), hashable=False),
             Typed(frozenset[hint], items.map(frozenset)),
             Typed(dict[hint, int], st.dictionaries(values, INTS, max_size=3), hashable=False),
+            # Of equal Counters one may have a key with 0.
+            Typed(
+                collections.Counter[hint],
+                st.dictionaries(values, st.integers(1), max_size=3).map(collections.Counter),
+                hashable=False,
+            ),
         ]
     return found
 

@@ -8,13 +8,14 @@ import collections
 import math
 import typing
 from collections.abc import Iterator
-from dataclasses import make_dataclass
-from typing import Any
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Union
 
 import pytest
 
 from rapyer_codecs import Item, Mapper, Registry, default_registry
 
+from .classes import Box
 from .type_table import TABLE, Row, optional, packed
 
 CASES = [
@@ -72,6 +73,13 @@ def test_stored_form_is_literally_this(row: Row, value: Any, fields: dict[str, s
     assert assert_round_trip(row.hint, value) == stored(fields)
 
 
+@dataclass
+class Other:
+    """Something else that may be in a union."""
+
+    number: int = 0
+
+
 def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     """The value in every kind of place."""
     yield "Optional", optional[hint], value
@@ -85,7 +93,13 @@ def containers(hint: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "defaultdict", collections.defaultdict[str, hint], collections.defaultdict(None, {"k": value})
     yield "list of Optional", list[optional[hint]], [None, value]
     yield "dict of lists", dict[str, list[hint]], {"a": [value], "b": []}
+    yield "Optional list", optional[list[hint]], [value]
+    yield "list of dicts", list[dict[str, hint]], [{"k": value}, {}]
+    yield "union, first", Union[hint, Other], value  # noqa: UP007  # None has no |
+    yield "union, second", Union[Other, hint], value  # noqa: UP007
+    yield "generic class", Box[hint], Box(value)
     yield "Packed", packed[hint], value
+    yield "Optional Packed", optional[packed[hint]], value
     yield "Packed list", packed[list[optional[hint]]], [value, None]
     if is_hashable(value):
         yield "dict key", dict[hint, int], {value: 1}
