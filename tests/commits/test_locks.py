@@ -448,6 +448,26 @@ async def test_timeouts_around_and_inside_a_lost_block_mean_what_they_say(redis_
                     await asyncio.sleep(30)
 
 
+async def test_what_was_started_in_a_task_group_of_a_lost_block_ends_with_it(redis_client: redis.Redis) -> None:
+    ended: list[int] = []
+
+    async def helper(number: int) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append(number)
+
+    with pytest.raises(LockLost):
+        async with lock(account("a"), lease=0.3) as a:
+            a.coins += 1
+            redis_client.delete(KEY)
+            async with asyncio.TaskGroup() as group:
+                for number in range(50):
+                    group.create_task(helper(number))
+    assert sorted(ended) == list(range(50))
+    assert await coins() == 100
+
+
 async def test_an_error_of_the_block_is_not_hidden_by_a_loss(redis_client: redis.Redis) -> None:
     with pytest.raises(ZeroDivisionError):
         async with lock(account("a"), lease=0.3):
