@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from rapyer_core.addresses import resolved
@@ -141,6 +141,21 @@ class Session:
             return result, watcher
         finally:
             driver.end()
+
+    @overload
+    def register_codec(
+        self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> None: ...
+    @overload
+    def register_codec(
+        self, *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]
+    ) -> Callable[[type[T]], type[T]]: ...
+    def register_codec(self, cls: Any = None, *, encode: Any, decode: Any) -> Any:
+        """``register_codec`` for this session alone: how it stores a type, in place of what all sessions do.
+
+        Counts from the next operation or block on, for every model; what is stored already is not changed.
+        """
+        return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     async def close(self) -> None:
         """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
