@@ -143,7 +143,8 @@ def table(operation: str, cells: Sequence[Cell]) -> Table:
 def said(side: Side) -> str:
     """Commits a second / tries."""
     errors = f" ({side.errors} errors)" if side.errors else ""
-    return f"{side.per_second:,.0f} / {side.tries:.1f}{errors}"
+    tries = f"{side.tries:.1f}" if side.tries >= 1 else f"{side.tries:.2f}"
+    return f"{side.per_second:,.0f} / {tries}{errors}"
 
 
 def _parser() -> argparse.ArgumentParser:

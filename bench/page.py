@@ -166,7 +166,7 @@ def _sentence(machine: Mapping[str, str], rounds: int) -> Iterator[str]:
     yield f"Measured on {machine['date']}: {machine['cores']} cores ({machine['processor']}), {machine['system']}, "
     yield f"{machine['python']}, {machine['server']} over a {machine['connection']}, "
     yield f"redis-py {machine['redis']}, hiredis {machine['hiredis']}, cattrs {machine['cattrs']}; "
-    yield f"{rounds} rounds; load average before: {machine['load']}."
+    yield f"{rounds} round{'s' if rounds > 1 else ''}; load average before: {machine['load']}."
 
 
 def main() -> None:
