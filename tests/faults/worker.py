@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis.asyncio
 
@@ -31,6 +32,7 @@ from rapyer_core.operations.commit import Change, Seen, Unit, commit
 from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player
+from tests.faults.history import recorded
 
 NAMES = "abcd"
 
@@ -182,8 +184,14 @@ def default() -> Session:
     return current(None)
 
 
+async def history(argument: str) -> None:
+    """Works without end and keeps a log of what it tries and what it is told, for `tests.faults.history` to judge."""
+    path, first, once = argument.split(",")
+    await recorded(Path(path), int(first), bool(once))
+
+
 WORK: dict[str, Callable[[str], Awaitable[None]]] = {
-    work.__name__: work for work in (transfers, counted, spending, holder, forever, sleeper, links, hot)
+    work.__name__: work for work in (transfers, counted, spending, holder, forever, sleeper, links, hot, history)
 }
 
 
