@@ -14,6 +14,7 @@ from rapyer_core import (
     AlreadyExists,
     Conflict,
     NotFound,
+    OutcomeUnknown,
     WrongKeyType,
     add,
     append,
@@ -30,29 +31,33 @@ from rapyer_core import (
     lock,
     merge,
     modify,
+    open_session,
     pipeline,
     pop,
     put,
     ref,
+    reload,
     remove,
     save,
     save_many,
     transact,
     transaction,
 )
+from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Award, Player, Unit, full
+from tests.support.proxy import Proxy
 
 Write = Callable[[Player], Awaitable[Any]]
 
 
 @contextlib.asynccontextmanager
-async def _in_transaction(p: Player) -> AsyncIterator[Any]:
-    async with transaction() as tx:
+async def _in_transaction(p: Player, session: Session | None = None) -> AsyncIterator[Any]:
+    async with transaction(session=session) as tx:
         yield await tx.get(Player, p.name)
 
 
-DOORS: dict[str, Callable[[Player], Any]] = {"pipeline": pipeline, "lock": lock, "transaction": _in_transaction}
+DOORS: dict[str, Callable[..., Any]] = {"pipeline": pipeline, "lock": lock, "transaction": _in_transaction}
 
 
 def _block(door: str, change: Callable[[Any], Any]) -> Write:
@@ -322,3 +327,23 @@ async def test_what_an_inner_block_writes_is_another_writer_to_the_outer_one() -
                     inner.coins += 1
             held.wins += 1
     assert ((await get(Player, "p")).coins, (await get(Player, "p")).wins) == (112, 0)
+
+
+# -- failures --
+
+
+@pytest.mark.parametrize("fault", ["cut_before", "eat_reply", "half_reply"])
+@pytest.mark.parametrize("door", DOORS)
+async def test_after_a_lost_connection_the_local_object_is_as_it_was(fault: str, door: str, proxy: Proxy) -> None:
+    """Whatever became of the commit; the next look at the server tells."""
+    p = full()
+    await save(p)
+    shown = repr(p)
+    async with open_session(proxy.url, timeout=2) as session:
+        with pytest.raises(OutcomeUnknown):
+            async with DOORS[door](p, session=session) as d:
+                _much(d)
+                getattr(proxy, fault)(b"EXEC")
+    assert repr(p) == shown
+    await reload(p)
+    assert (p.coins, len(p.numbers), p.pet) in ((100, 3, Unit("cat")), (101, 2, None)), "all of it or nothing"
