@@ -39,6 +39,15 @@ def is_below(name: bytes, places: Iterable[bytes]) -> bool:
     return any(name == place or name.startswith(place + b".") for place in places)
 
 
+def with_holders(name: bytes) -> Iterator[bytes]:
+    """A stored name, and the names that it lies below, the nearest first."""
+    yield name
+    end = name.rfind(b".")
+    while end > 0:
+        yield name[:end]
+        end = name.rfind(b".", 0, end)
+
+
 def is_stored_formerly(slot: Slot, fields: Iterable[bytes]) -> bool:
     """Whether some of the place is stored under a former name of its own."""
     return bool(slot.former) and any(is_below(name, slot.former) for name in fields)

@@ -437,14 +437,16 @@ class Inside:
     def recorder(self) -> Recorder:
         """The object's recorder. ConstraintError if another value is at the place than when it was looked up."""
         recorder = self._recorder
-        since = recorder.moved[self._since :] if len(recorder.moved) > self._since else ()
-        if any(self._went_with(*moved) for moved in since):
-            raise ConstraintError(
-                **recorder.target.data,
-                path=self.slot.text,
-                reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: take "
-                "it again, or copy it (copy.copy) before",
-            )
+        moved = recorder.moved
+        if len(moved) > self._since and self.slot.steps:
+            if any(self._went_with(*each) for each in moved[self._since :]):
+                raise ConstraintError(
+                    **recorder.target.data,
+                    path=self.slot.text,
+                    reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: "
+                    "take it again, or copy it (copy.copy) before",
+                )
+            self._since = len(moved)
         return recorder
 
     def _went_with(self, place: Slot, replaced: bool) -> bool:

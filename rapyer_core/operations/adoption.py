@@ -7,12 +7,12 @@ not show would be written back by its next save.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_core.collection import Fields, Target
-from rapyer_core.places import comes_and_goes, hide, is_below, show, stored_names, unit_of, value_of
+from rapyer_core.places import comes_and_goes, hide, show, stored_names, unit_of, value_of, with_holders
 from rapyer_core.states import State, attach, state_of
 
 _NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
@@ -25,14 +25,30 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     if slot.stands_alone and slot.name in fields:
         adopt_fields(target, [(slot, slot.decode(fields[slot.name]))], fields)
         return
+    if _shows(target, slot, fields):
+        remember(target, [(slot, fields)])
+
+
+def _shows(target: Target, slot: Slot, fields: Fields) -> bool:
+    """Let the instance show a place, all of whose stored fields are given; whether it has such a place."""
     try:
         if fields or not comes_and_goes(slot):
             show(slot, target.obj, value_of(slot, fields))
         else:
             hide(slot, target.obj)
     except _NO_SUCH_PLACE:
-        return
-    remember(target, slot, fields)
+        return False
+    return True
+
+
+def _parts(places: Collection[bytes], fields: Fields) -> dict[bytes, Fields]:
+    """Each place with its stored fields. One pass over the fields, however many places there are."""
+    found: dict[bytes, Fields] = {name: {} for name in places}
+    for name, value in fields.items():
+        for holder in with_holders(name):
+            if holder in found:
+                found[holder][name] = value
+    return found
 
 
 def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fields) -> None:
@@ -55,12 +71,21 @@ def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fiel
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
     """Show several places. after: all that is stored of the object."""
+    if not adopts(target):
+        return
     alone: list[tuple[Slot, Any]] = []
+    units: dict[bytes, Slot] = {}
     for slot in slots:
         if slot.stands_alone and slot.name in after:
             alone.append((slot, slot.decode(after[slot.name])))
         else:
-            adopt_unit(target, slot, after)
+            unit = unit_of(slot)
+            units[unit.name] = unit
+    shown: list[tuple[Slot, Fields]] = []
+    for name, fields in _parts(units, after).items():
+        if _shows(target, units[name], fields):
+            shown.append((units[name], fields))
+    remember(target, shown)
     if alone:
         adopt_fields(target, alone, after)
 
@@ -108,10 +133,13 @@ def remembered(target: Target) -> Mapping[bytes, bytes]:
     return (state_of(target.obj).stored or {}) if target.obj is not None else {}
 
 
-def remember(target: Target, slot: Slot, fields: Fields) -> None:
-    """Note what is stored at the place now, for the next save."""
+def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
+    """Note what is stored at the places now, for the next save."""
     stored = state_of(target.obj).stored
-    if stored is not None:
-        names = stored_names(slot)
-        kept = {name: value for name, value in stored.items() if not is_below(name, names)}
-        attach(target.obj, State(target.pk, {**kept, **fields}))
+    if stored is None or not places:
+        return
+    names = {name for slot, _ in places for name in stored_names(slot)}
+    now = {name: value for name, value in stored.items() if names.isdisjoint(with_holders(name))}
+    for _, fields in places:
+        now.update(fields)
+    attach(target.obj, State(target.pk, now))

@@ -14,7 +14,7 @@ from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.places import is_stored_formerly, kind_of, present, put_in_own, stepped, value_of, way_to
+from rapyer_core.places import is_stored_formerly, kind_of, present, put_in_own, stepped, value_of, way_to, with_holders
 
 
 class Edit(Protocol):
@@ -241,11 +241,10 @@ def _stored_part(slot: Slot, current: Fields) -> Slot:
 
 def outermost(slots: Sequence[Slot]) -> list[Slot]:
     """The places without those that lie inside another of them."""
-    kept: list[Slot] = []
-    for slot in sorted(slots, key=lambda place: len(place.name)):
-        if not any(outer.under(slot.name) for outer in kept):
-            kept.append(slot)
-    return kept
+    named = {slot.name: slot for slot in slots}
+    return [
+        slot for name, slot in named.items() if not any(outer in named for outer in with_holders(name) if outer != name)
+    ]
 
 
 def after_change(fields: Fields, put: Fields, drop: Sequence[bytes]) -> Fields:

@@ -477,3 +477,22 @@ class Nothing:
 async def test_a_block_takes_models_only() -> None:
     with pytest.raises(TypeError):
         pipeline(Nothing())
+
+
+async def test_after_a_block_of_many_changes_all_is_shown_and_nothing_is_left_to_save(
+    redis_client: redis.Redis,
+) -> None:
+    p = await stored()
+    async with pipeline(p) as d:
+        for number in range(500):
+            d.bench[f"x{number}"] = Unit("u", number)
+            d.counters[f"x{number}"] = number
+        for number in range(0, 500, 2):
+            d.bench[f"x{number}"].hp += 1
+            del d.counters[f"x{number}"]
+    assert p == await stored()
+    assert len(p.bench) == 501
+    assert p.bench["x498"].hp == 499
+    redis_client.hset("Player:p", "bench.x1.hp", "-1")
+    await save(p)
+    assert (await stored()).bench["x1"].hp == -1, "what the instance did not change, its save does not write"
