@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .common import is_plain, is_simple, is_text
 from .limits import Limits
-from .places import Entries
+from .places import MANY, Entries
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -176,20 +176,32 @@ class DumpCode:
 
     def entries(self, shape: DictShape, value: str, name: Name) -> None:
         """Code for the entries of a dict."""
-        key, item = self.source.variable("key"), self.source.variable("item")
         entries = Entries(shape.key, b"" if name.variable else name.rest + b".")
         known = self.source.constant(entries.known_name, "known")
         name_of = self.source.constant(entries.name, "name_of")
-        prefix = self.source.prefix(name) if name.variable else None
+        if name.variable:
+            prefix = self.source.prefix(name)
+            self.entry(shape, value, lambda key: f"{prefix} + ({known}({key}) or {name_of}({key}))")
+            return
+        with self.source.block(f"if len({value}) <= {MANY}:"):
+            self.entry(shape, value, lambda key: f"{known}({key}) or {name_of}({key})", isinstance(shape.value, Leaf))
+        with self.source.block("else:"):
+            start = name.rest + b"."
+            self.entry(
+                shape, value, lambda key: f"{start!r} + {key}.encode() if {key}.isidentifier() else {name_of}({key})"
+            )
+
+    def entry(self, shape: DictShape, value: str, name_of: Callable[[str], str], inline: bool = False) -> None:
+        """Code for each entry of a dict. `name_of`: the expression of its name. `inline`: it is used once, and no
+        longer than it may be.
+        """
+        key, item, place = self.source.variable("key"), self.source.variable("item"), self.source.variable("place")
         with self.source.block(f"for {key}, {item} in {value}.items():"):
             self.source.give_up_if(f"type({key}) is not str")
-            place = f"{known}({key}) or {name_of}({key})"
-            if prefix is not None or not isinstance(shape.value, Leaf):
-                variable = self.source.variable("place")
-                self.source.line(f"{variable} = {place if prefix is None else f'{prefix} + ({place})'}")
-                place = variable
+            if not inline:
+                self.source.line(f"{place} = {name_of(key)}")
                 self.refuse_long(place)
-            self.write(shape.value, item, Name(place, b""))
+            self.write(shape.value, item, Name(name_of(key) if inline else place, b""))
 
     def refuse_long(self, place: str) -> None:
         """Half of the limit is left for what lies below."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from .common import is_common, is_plain
-from .places import Entries, Pickers
+from .places import MANY, Entries, Pickers
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -211,12 +211,27 @@ class LoadCode:
         assert isinstance(shape.value, Leaf)
         entries = Entries(shape.key, name.rest + b".")
         known, key_of = self.source.constant(entries.known_key, "known"), self.source.constant(entries.key, "key_of")
+        with self.source.block(f"if len(fields) > {MANY}:"):
+            self.many(shape.value, name.rest + b".", key_of, value)
         if self.tail is None:
-            self.pairs(shape.value, "fields.items()", (known, key_of), value)
+            with self.source.block("else:"):
+                self.pairs(shape.value, "fields.items()", (known, key_of), value)
             return
-        self.pairs(shape.value, f"islice(fields.items(), {self.tail.start}, None)", (known, key_of), value)
-        with self.source.block(f"if len({value}) != len(fields) - {self.tail.others}:"):
-            self.pairs(shape.value, "fields.items()", (known, key_of), value)
+        with self.source.block("else:"):
+            self.pairs(shape.value, f"islice(fields.items(), {self.tail.start}, None)", (known, key_of), value)
+            with self.source.block(f"if len({value}) != len(fields) - {self.tail.others}:"):
+                self.pairs(shape.value, "fields.items()", (known, key_of), value)
+
+    def many(self, leaf: Leaf, prefix: bytes, key_of: str, value: str) -> None:
+        """Code that takes the entries of a dict out of so many fields that most have not been met before."""
+        place, raw, key = (self.source.variable(hint) for hint in ("place", "raw", "key"))
+        with self.source.block(f"for {place} in [name for name in fields if name.startswith({prefix!r})]:"):
+            self.source.line(f"{key} = {place}[{len(prefix)}:].decode()")
+            with self.source.block(f"if not {key}.isidentifier():"):
+                self.source.line(f"{key} = {key_of}({place})")
+            with self.source.block(f"if {key} is not False:"):
+                self.source.line(f"{raw} = fields[{place}]")
+                self.source.line(f"{value}[{key}] = {self.decode(leaf, raw)}")
 
     def pairs(self, leaf: Leaf, pairs: str, functions: tuple[str, str], value: str) -> None:
         """Code that takes the entries of a dict out of pairs of name and text. `functions`: from name to key."""

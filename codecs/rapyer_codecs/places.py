@@ -14,10 +14,13 @@ from .errors import LimitExceeded
 from .recall import Recall
 from .shape import Key
 
-__all__ = ["COUNTS", "FEW", "Entries", "Pickers", "few", "numbered"]
+__all__ = ["COUNTS", "FEW", "MANY", "Entries", "Pickers", "few", "numbered"]
 
 FEW = 64
 """Elements of a list whose names are kept; characters of a key, or bytes of a name, that is kept."""
+
+MANY = 512
+"""Entries of a dict of which so many would push each other out of what is kept."""
 
 COUNTS = tuple(b"%d" % count for count in range(FEW + 1))
 """The texts of small lengths."""
@@ -69,14 +72,18 @@ class Entries:
 
     def name(self, key: str) -> bytes:
         """The name of a key. LimitExceeded if it leaves less than half of the limit to what lies below."""
-        name = self._prefix + self._key.segment(key)
+        # An identifier has nothing to escape.
+        name = self._prefix + (key.encode() if key.isidentifier() else self._key.segment(key))
         if len(name) > self._key.shape.limits.name // 2:
             raise LimitExceeded
         return self._names.keep(key, name) if len(key) <= FEW else name
 
     def key(self, name: bytes) -> Any:
         """The key of a stored name; False of a name that is no entry's. ValueError if the key is not one."""
-        segment = name[len(self._prefix) :]
-        is_entry = name.startswith(self._prefix) and b"." not in segment
-        key = self._key.of(segment) if is_entry else False
+        key: Any = False
+        if name.startswith(self._prefix):
+            segment = name[len(self._prefix) :]
+            key = segment.decode()
+            if not key.isidentifier():
+                key = False if b"." in segment else self._key.of(segment)
         return self._keys.keep(name, key) if len(name) <= FEW else key

@@ -95,6 +95,16 @@ def test_keys_of_any_kind_are_the_same_the_second_time(key: str) -> None:
         assert OUTER.load(fields) == value
 
 
+@pytest.mark.parametrize("count", [1, 511, 512, 513, 2000])
+def test_dicts_of_any_size(count: int) -> None:
+    notes = {f"key{number}": "v" for number in range(count - 1)} | {"a.b": "w"}
+    value = Outer("a", [1], notes, [2.5], Inner(3))
+    fields = generated(Outer).dump(value)
+    assert fields == OUTER._dump(value)
+    stray = {**fields, b"notes.a.deep": b"1", b"other": b"2"}
+    assert generated(Outer).load(fields) == generated(Outer).load(stray) == OUTER._load(stray) == value
+
+
 def test_more_keys_than_are_remembered() -> None:
     for start in range(0, 4000, 500):
         value = Outer("a", notes={f"key{start + number}": str(number) for number in range(500)})
