@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -234,3 +235,22 @@ def nested(levels: int, inside: str = "") -> bytes:
 )
 def test_depth_is_found_before_parsing(text: bytes, deeper: bool) -> None:
     assert _is_deeper(text, 10) is deeper
+
+
+RANGES = "[\x01-\uffff]" * 65
+
+
+@pytest.mark.parametrize("source", [RANGES, "(?i)" + RANGES, "a(?mi:" + RANGES + ")"])
+def test_an_expression_that_would_take_long_to_compile_is_no_pattern(source: str) -> None:
+    mapper: Mapper[Any] = default_registry.mapper(holder(re.Pattern))
+    flags = 34 if source == RANGES else 32
+    with pytest.raises(LimitExceeded):
+        mapper.load({b"x": f"{flags}/{source}".encode()})
+    plain = f"32/{RANGES}".encode()
+    assert mapper.dump(mapper.load({b"x": plain})) == {b"x": plain}
+
+
+def test_what_would_not_be_read_is_not_written() -> None:
+    cls = holder(re.Pattern)
+    with pytest.raises(LimitExceeded):
+        default_registry.mapper(cls).dump(cls(re.compile("[a-b]" * 65, re.IGNORECASE)))

@@ -26,12 +26,27 @@ _LONGEST = 4096
 """Characters of an expression: compiling takes far longer than reading."""
 
 
+_MOST_RANGES = 64
+"""Of an expression that ignores case: each range is gone through character by character."""
+
+
+_IGNORES_CASE = re.compile(r"\(\?[A-Za-z]*i")
+
+
+def _check_cost(source: str | bytes, flags: int) -> None:
+    """LimitExceeded for an expression that could take seconds to compile."""
+    text = source if isinstance(source, str) else source.decode("latin-1")
+    if len(text) > _LONGEST:
+        raise LimitExceeded(f"an expression longer than {_LONGEST} characters", target="Pattern")
+    if text.count("-") > _MOST_RANGES and (flags & re.IGNORECASE or _IGNORES_CASE.search(text)):
+        raise LimitExceeded(f"more than {_MOST_RANGES} hyphens in an expression that ignores case", target="Pattern")
+
+
 def encode_pattern(value: Any) -> bytes:
     """`34/^a.*`, and `b/0/^a` for one on bytes."""
     if plain_type(value) is not re.Pattern:
         raise TypeError
-    if len(value.pattern) > _LONGEST:
-        raise LimitExceeded(f"an expression longer than {_LONGEST} characters", target="Pattern")
+    _check_cost(value.pattern, value.flags)
     flags = b"%d/" % (value.flags & _FLAGS)
     return b"b/" + flags + value.pattern if isinstance(value.pattern, bytes) else flags + value.pattern.encode()
 
@@ -44,9 +59,9 @@ def decode_pattern(raw: bytes) -> re.Pattern[Any]:
     number = decode_int(flags) if len(flags) <= _FLAG_DIGITS else ~_FLAGS
     if not slash or number & ~_FLAGS:
         raise ValueError
-    if len(source) > 4 * _LONGEST:
-        raise LimitExceeded(f"an expression longer than {_LONGEST} characters", target="Pattern")
-    value: re.Pattern[Any] = re.compile(source if on_bytes else source.decode(), number)
+    expression: Any = source if on_bytes else source.decode()
+    _check_cost(expression, number)
+    value: re.Pattern[Any] = re.compile(expression, number)
     if encode_pattern(value) != raw:
         raise ValueError
     return value
