@@ -23,7 +23,7 @@ from rapyer_core.operations.reading import read
 from rapyer_core.recorders import LATER, Recorder
 from rapyer_core.requests import Command, Lost, Operation, Reply, ServerError, Watch
 from rapyer_core.retries import Retry
-from rapyer_core.states import State, attach, state_of
+from rapyer_core.states import see_stored, state_of
 
 
 def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
@@ -182,7 +182,7 @@ class Block:
         for unit in units[len(self.recorders) :]:
             obj, target = self.saves[unit.target.key]
             fields = unit.fields if isinstance(unit, SaveWhole) else after_save(unit)  # type: ignore[arg-type]  # only these two kinds
-            attach(obj, State(target.pk, fields))
+            see_stored(obj, target.pk, fields)
 
     def close(self) -> None:
         """End the block; its drafts can still be read."""

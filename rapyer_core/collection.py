@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,14 +17,15 @@ from rapyer_codecs import (
     default_registry,
 )
 from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
-from rapyer_core.expressions import Path, parts_of
+from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, own_model, pk_of, ref_parts
-from rapyer_core.places import is_below
+from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import State, attach, state_of
+from rapyer_core.states import State, Unread, attach, state_of
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ ADDRESSES = 4096
 
 Fields = dict[bytes, bytes]
 """Stored fields of one object: name -> value, without the ``~`` field."""
+
+OnError = Callable[[DecodeError], None]
+"""Is told of a field that could not be read."""
 
 
 @dataclass(eq=False)
@@ -109,8 +113,9 @@ class Named:
         if isinstance(error, RapyerError):
             if getattr(error, "model", None) is None:
                 error.model = self._model
-            if getattr(error, "pk", None) is None:
-                error.pk = self._pk
+            for each in (error, *getattr(error, "errors", ())):
+                if each.pk is None:
+                    each.pk = self._pk
 
 
 class Collection(Generic[T]):
@@ -250,37 +255,89 @@ class Collection(Generic[T]):
 
     def dump(self, obj: T, pk: str) -> Fields:
         """The stored form of an object, without ``~``."""
+        if state_of(obj).unread:
+            return self._dump_around(obj, pk)
         try:
             return self.mapper.dump(obj)
         except RapyerError:
             with self.named(pk):
                 raise
 
+    def _dump_around(self, obj: T, pk: str) -> Fields:
+        """The same for an object with fields that could not be read: as stored, unless somebody gave them a value."""
+        state, fields = state_of(obj), Fields()
+        unread, stored = state.unread or {}, state.stored or {}
+        for slot in self.mapper.root.parts():
+            value = value_at(obj, slot.steps)
+            with self.named(pk):
+                shown = {} if value is MISSING else slot.dump(value)
+                note = unread.get(str(slot.steps[0]))
+                if note is not None and shown == note.shown and _part(stored, slot) == note.raw:
+                    shown = dict(note.raw)
+                elif value is MISSING and slot.child_of.required:
+                    raise EncodeError("has no value: it could not be read, and nobody gave it one", path=slot.text)
+            fields.update(shown)
+        return fields
+
     def check_rules(self, obj: T, pk: str) -> None:
         """ConstraintError if an object that can be stored breaks a rule."""
-        if self.mapper.ruled:
+        for name, rule in self._broken(obj):
             with self.named(pk):
-                self.mapper.root.check(obj)
+                raise self.mapper.root.breach(name, rule)
 
     def check_changed(self, obj: T, pk: str, changed: Sequence[bytes]) -> None:
         """The same for the changed fields of an object, and for what these lie in."""
         root = self.mapper.root
-        for name, rule in root.shape.broken(obj, b"") if self.mapper.ruled else ():
+        for name, rule in self._broken(obj):
             if any(is_below(name, [other]) or is_below(other, [name]) for other in changed):
                 with self.named(pk):
                     raise root.breach(name, rule)
 
-    def load(self, fields: Mapping[bytes, bytes], pk: str) -> T:
-        """The object of stored fields, remembering them. DecodeError names what cannot be read."""
+    def _broken(self, obj: T) -> Iterable[tuple[bytes, Rule]]:
+        if not self.mapper.ruled:
+            return ()
+        root = self.mapper.root
+        if not state_of(obj).unread:
+            return root.shape.broken(obj, b"")
+        found = ((slot, value_at(obj, slot.steps)) for slot in root.parts())
+        return (each for slot, value in found if value is not MISSING for each in slot.shape.broken(value, slot.name))
+
+    def load(self, fields: Mapping[bytes, bytes], pk: str, on_error: OnError | None = None) -> T:
+        """The object of stored fields, remembering them. DecodeError names what cannot be read.
+
+        on_error: told of each field that cannot be read, instead of raising.
+        """
         try:
             obj = self.mapper.load(fields)
-        except RapyerError:
-            with self.named(pk):
-                raise
+        except RapyerError as error:
+            if on_error is None or not isinstance(error, DecodeError):
+                with self.named(pk):
+                    raise
+        else:
+            return self._known(obj, fields, pk)
+        return self._load_partly(fields, pk, on_error)
+
+    def _known(self, obj: T, fields: Mapping[bytes, bytes], pk: str) -> T:
         slot = self.key_slot
         if slot is not None and fields.get(slot.name) != pk.encode() and self.pk_text(slot.get(obj)) != pk:
             raise self._bad_key(fields, pk, slot)
         attach(obj, State(pk, fields))
+        return obj
+
+    def _load_partly(self, fields: Mapping[bytes, bytes], pk: str, on_error: OnError) -> T:
+        key = self.key_slot
+        with self.named(pk):
+            stand_ins = {} if key is None else {str(key.steps[0]): key.decode(pk.encode())}
+            obj, names, errors = self.mapper.load_partly(fields, stand_ins)
+        unread: dict[str, Unread] = {}
+        for slot in map(self.mapper.slot, [(name,) for name in names]):
+            value = value_at(obj, slot.steps)
+            unread[str(slot.steps[0])] = Unread(_part(fields, slot), {} if value is MISSING else slot.dump(value))
+        self._known(obj, fields, pk)
+        attach(obj, State(pk, fields, unread))
+        for error in errors:
+            error.pk = pk
+            on_error(error)
         return obj
 
     def upgraded(self, fields: Fields, version: bytes, pk: str) -> Fields:
@@ -328,6 +385,12 @@ class Collection(Generic[T]):
             raise PathError(model=self.model.name, reason="a path must name a field, not the whole object")
         with self.named(None):
             return self.mapper.slot(steps)
+
+
+def _part(fields: Mapping[bytes, bytes], slot: Slot) -> Fields:
+    """What is stored of a top field, under its own name or a former one."""
+    names = stored_names(slot)
+    return {name: text for name, text in fields.items() if is_below(name, names)}
 
 
 class Target(NamedTuple):

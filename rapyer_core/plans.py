@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from rapyer_codecs import Mapper, Registry, Slot, UnsupportedType
+from rapyer_codecs import DecodeError, Mapper, Registry, Slot, UnsupportedType
 from rapyer_codecs.lean import dataclass
 from rapyer_core.markers import IndexMarker, KeyMarker
 from rapyer_core.places import value_shape
@@ -35,6 +35,13 @@ class IndexField:
             if not fields:
                 return None
         return self.score_of(self.slot.load(fields))
+
+    def may_hold(self, fields: dict[bytes, bytes]) -> bool:
+        """Whether an object with these stored fields may be in the index: also if its value cannot be read."""
+        try:
+            return self.score(fields) is not None
+        except DecodeError:
+            return True
 
     @staticmethod
     def score_of(value: Any) -> float | None:

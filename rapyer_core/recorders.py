@@ -19,7 +19,7 @@ from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields, check_rules
 from rapyer_core.places import kind_of, put_in_own, stored_names
-from rapyer_core.states import State, attach
+from rapyer_core.states import State, attach, see_stored
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
 """Methods of containers after which the other elements are where they were."""
@@ -363,7 +363,7 @@ class Recorder(Unit):
         if self.local is None:
             return
         if self.created:
-            attach(self.local, State(self.target.pk, self.after))
+            see_stored(self.local, self.target.pk, self.after)
         elif self.deleted:
             attach(self.local, State(self.target.pk))
         else:

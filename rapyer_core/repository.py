@@ -16,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, LiteralString, TypeVar, overload
 
+from rapyer_core.collection import OnError
 from rapyer_core.operations import fields, objects, search
 from rapyer_core.operations.fields import UNSET, Options
 from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
@@ -71,16 +72,23 @@ async def insert(
     await chosen.run(objects.insert(chosen.context, obj, exactly_once=exactly_once, retry=retry))
 
 
-async def get(cls: type[T], pk: Any, *, session: Session | None = None) -> T:
-    """Load the object with this primary key. NotFound."""
+async def get(cls: type[T], pk: Any, *, on_error: OnError | None = None, session: Session | None = None) -> T:
+    """Load the object with this primary key. NotFound.
+
+    on_error: called with a DecodeError for each place that cannot be read, instead of raising one for all of them:
+    ``bad = []``, ``on_error=bad.append``. A field that could not be read has its default then; a field without a
+    default is missing on the object. Later saves leave such a field as it is stored, unless it was given a value.
+    """
     chosen = current(session)
-    return await chosen.run(objects.get(chosen.context, cls, pk))
+    return await chosen.run(objects.get(chosen.context, cls, pk, on_error))
 
 
-async def get_many(cls: type[T], pks: Iterable[Any], *, session: Session | None = None) -> list[T | None]:
-    """Load several objects, in the order of pks, None where there is none."""
+async def get_many(
+    cls: type[T], pks: Iterable[Any], *, on_error: OnError | None = None, session: Session | None = None
+) -> list[T | None]:
+    """Load several objects, in the order of pks, None where there is none. on_error: as of ``get``."""
     chosen = current(session)
-    return await chosen.run(objects.get_many(chosen.context, cls, pks))
+    return await chosen.run(objects.get_many(chosen.context, cls, pks, on_error))
 
 
 @overload
@@ -407,20 +415,29 @@ async def find(
     *conditions: bool,
     order_by: Any = None,
     limit: int | None = None,
+    on_error: OnError | None = None,
     session: Session | None = None,
 ) -> list[T]:
     """All objects of the model that fulfil every condition, in the order asked for, at most limit.
 
     ``await find(Player, Player.score > 100, order_by=desc(Player.score), limit=10)``. A record that cannot be read is
-    a DecodeError, never left out.
+    a DecodeError, never left out. on_error: as of ``get``; an object is no hit then if a field that is asked for could
+    not be read.
     """
     chosen = current(session)
-    return await chosen.run(search.find(chosen.context, search.query(chosen.context, cls, conditions, order_by, limit)))
+    made = search.query(chosen.context, cls, conditions, order_by, limit, on_error)
+    return await chosen.run(search.find(chosen.context, made))
 
 
-async def find_one(cls: type[T], *conditions: bool, order_by: Any = None, session: Session | None = None) -> T | None:
-    """The first hit of ``find``, None if there is none."""
-    hits = await find(cls, *conditions, order_by=order_by, limit=1, session=session)
+async def find_one(
+    cls: type[T],
+    *conditions: bool,
+    order_by: Any = None,
+    on_error: OnError | None = None,
+    session: Session | None = None,
+) -> T | None:
+    """The first hit of ``find``, None if there is none. on_error: as there."""
+    hits = await find(cls, *conditions, order_by=order_by, limit=1, on_error=on_error, session=session)
     return hits[0] if hits else None
 
 
@@ -430,10 +447,12 @@ async def count(cls: type[Any], *conditions: bool, session: Session | None = Non
     return await chosen.run(search.count(chosen.context, search.query(chosen.context, cls, conditions)))
 
 
-async def iterate(cls: type[T], *conditions: bool, session: Session | None = None) -> AsyncIterator[T]:
-    """The hits of ``find`` one after the other, in no order, a page of them in memory at a time."""
+async def iterate(
+    cls: type[T], *conditions: bool, on_error: OnError | None = None, session: Session | None = None
+) -> AsyncIterator[T]:
+    """The hits of ``find`` one after the other, in no order, a page of them in memory at a time. on_error: as there."""
     chosen = current(session)
-    made = search.query(chosen.context, cls, conditions)
+    made = search.query(chosen.context, cls, conditions, on_error=on_error)
     cursor = search.Cursor()
     while (page := await chosen.run(search.page(chosen.context, made, cursor))) is not None:
         for obj in page:

@@ -15,11 +15,23 @@ ATTRIBUTE = "__rapyer_state__"
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A field that could not be read. raw: what is stored of it. shown: the stored form of what stands in for it."""
+
+    raw: Mapping[bytes, bytes]
+    shown: Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """pk: the primary key's text, once known. stored: field -> value as last seen on the server; None: never loaded."""
+    """pk: the primary key's text, once known. stored: field -> value as last seen on the server; None: never loaded.
+
+    unread: the fields that could not be read when it was loaded, by name.
+    """
 
     pk: str | None = None
     stored: Mapping[bytes, bytes] | None = None
+    unread: Mapping[str, Unread] | None = None
 
 
 BLANK = State()
@@ -40,3 +52,8 @@ def attach(obj: object, state: State) -> None:
         object.__getattribute__(obj, "__dict__")[ATTRIBUTE] = state
     except AttributeError:
         object.__setattr__(obj, ATTRIBUTE, state)
+
+
+def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:
+    """Note what is stored of the instance by now. Fields that could not be read stay noted."""
+    attach(obj, State(pk, stored, state_of(obj).unread))

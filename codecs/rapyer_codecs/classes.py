@@ -72,14 +72,18 @@ class ClassPlan:
         if self.subscript:
             return dict(values)
         if not self.calls_init:
-            made: Any = object.__new__(self.cls)
-            self._set(made, values)
-            return made
+            return self.make_bare(values)
         arguments = {f.init: values[f.name] for f in self.fields if f.init is not None and f.name in values}
         made = self.cls(**arguments)
         if not self.immutable:
             late = {f.name for f in self.fields if self.puts_back or f.init is None}
             self._set(made, {name: value for name, value in values.items() if name in late})
+        return made
+
+    def make_bare(self, values: Mapping[str, Any]) -> Any:
+        """An instance with these attributes and no others, whose `__init__` did not run."""
+        made: Any = object.__new__(self.cls)
+        self._set(made, values)
         return made
 
     def _set(self, made: Any, values: Mapping[str, Any]) -> None:

@@ -135,17 +135,47 @@ class Mapper(Generic[T]):
         loaded: T = value
         return loaded
 
-    def load_good(self, fields: Mapping[bytes, bytes]) -> tuple[dict[str, Any], tuple[DecodeError, ...]]:
-        """The values of the fields that can be read, by name, and the errors of those that cannot."""
-        good: dict[str, Any] = {}
-        bad: list[DecodeError] = []
+    def load_partly(
+        self, fields: Mapping[bytes, bytes], stand_ins: Mapping[str, Any]
+    ) -> tuple[T, tuple[str, ...], tuple[DecodeError, ...]]:
+        """An object of the fields that can be read, the names of those that cannot, and all errors.
+
+        In place of a field that cannot be read there is its stand-in, else its default; without either the object
+        has no such attribute, and its `__init__` did not run. `stand_ins`: field name -> value.
+
+        Raises DecodeError for what is about the object as a whole.
+        """
+        if len(fields) > self.limits.fields + 1:
+            raise DecodeLimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
+        values: dict[str, Any] = {}
+        bad: list[str] = []
+        errors: list[DecodeError] = []
+        complete = True
         for part in self.shape.parts:
             stored = Stored(fields)
-            value = part.shape.read(part.place(b"", stored), stored, part.default)
+            place = part.place(b"", stored)
+            if part.may_be_left_out(part.default) and not part.shape.present(place, stored):
+                continue
+            value = part.shape.read(place, stored, part.default)
             if value is not BAD:
-                good[part.name] = value
-            bad += stored.errors
-        return good, tuple(self.root.located(error) for error in bad)
+                values[part.name] = value
+                continue
+            bad.append(part.name)
+            errors += stored.errors
+            if part.name in stand_ins:
+                values[part.name] = stand_ins[part.name]
+            elif part.default is not None:
+                values[part.name] = part.default()
+            else:
+                complete = False
+        located = tuple(self.root.located(error) for error in errors)
+        try:
+            obj: Any = self.shape.plan.make(values) if complete else self.shape.plan.make_bare(values)
+        except Exception:
+            obj = BAD  # refused below, so that no context quotes a value
+        if obj is BAD:
+            raise self._all_bad([*errors, DecodeError("the class refused the stored values", field=b"")])
+        return obj, tuple(bad), located
 
     def _all_bad(self, errors: list[DecodeError]) -> DecodeError:
         found = tuple(self.root.located(error) for error in errors)

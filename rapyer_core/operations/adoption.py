@@ -13,7 +13,7 @@ from typing import Any
 from rapyer_codecs import RapyerError, Slot
 from rapyer_core.collection import Fields, Target
 from rapyer_core.places import comes_and_goes, hide, show, stored_names, unit_of, value_of, with_holders
-from rapyer_core.states import State, attach, state_of
+from rapyer_core.states import State, attach, see_stored, state_of
 
 _NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
 
@@ -66,7 +66,7 @@ def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fiel
         if stored is not None:
             stored[slot.name] = after[slot.name]
     if stored is not None:
-        attach(obj, State(target.pk, stored))
+        attach(obj, State(target.pk, stored, state.unread))
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
@@ -110,7 +110,7 @@ def adopt_change(target: Target, slot: Slot, value: Any, put: Fields, gone: Fiel
     stored = state_of(target.obj).stored
     if stored is not None:
         kept = {name: text for name, text in stored.items() if name not in gone}
-        attach(target.obj, State(target.pk, {**kept, **put}))
+        see_stored(target.obj, target.pk, {**kept, **put})
 
 
 def adopts(target: Target) -> bool:
@@ -142,4 +142,4 @@ def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
     now = {name: value for name, value in stored.items() if names.isdisjoint(with_holders(name))}
     for _, fields in places:
         now.update(fields)
-    attach(target.obj, State(target.pk, now))
+    see_stored(target.obj, target.pk, now)

@@ -99,6 +99,8 @@ def seen_at(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) ->
     return found
 
 
-def load(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) -> Operation[list[Any]]:
+def load(ctx: Context, made: Query[Any], keys: Sequence[bytes]) -> Operation[list[Any]]:
     """The objects under the keys, in order, without those that are not there. DecodeError."""
-    return [collection.load(seen.fields, pk) for pk, seen in (yield from seen_at(ctx, collection, keys))]
+    collection = made.collection
+    found = yield from seen_at(ctx, collection, keys)
+    return [collection.load(seen.fields, pk, made.on_error) for pk, seen in found]

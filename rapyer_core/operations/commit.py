@@ -496,7 +496,7 @@ def _commands(target: Target, seen: Seen, change: Change) -> list[Command]:
         name = index.slot.name
         if name in change.put or name in change.drop:
             after = {name: change.put[name]} if name in change.put else {}
-            commands += _reindex(target, index, index.score(seen.fields), index.score(after))
+            commands += _reindex(target, index, index.may_hold(seen.fields), index.score(after))
     return commands
 
 
@@ -543,7 +543,7 @@ def _index_entries(target: Target, fields: Fields) -> list[Command]:
     commands: list[Command] = []
     for index in target.collection.indexes:
         score = index.score(fields)
-        commands += _reindex(target, index, 0.0 if score is None else None, score)
+        commands += _reindex(target, index, True, score)
     return commands
 
 
@@ -552,10 +552,10 @@ def hset(key: bytes, fields: Fields) -> Command:
     return (b"HSET", key, *chain.from_iterable(fields.items()))
 
 
-def _reindex(target: Target, index: IndexField, old: float | None, new: float | None) -> list[Command]:
+def _reindex(target: Target, index: IndexField, held: bool, new: float | None) -> list[Command]:
     key, member = target.collection.index_key(index), target.pk.encode()
     if new is None:
-        return [] if old is None else [(b"ZREM", key, member)]
+        return [(b"ZREM", key, member)] if held else []
     return [(b"ZADD", key, repr(new).encode(), member)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff, Slot
 from rapyer_codecs.lean import dataclass, field
-from rapyer_core.collection import EXISTS, Collection, Context, Fields, Target
+from rapyer_core.collection import EXISTS, Collection, Context, Fields, OnError, Target
 from rapyer_core.errors import (
     AlreadyExists,
     Conflict,
@@ -37,7 +37,7 @@ from rapyer_core.operations.reading import chunks, read
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Batch, Command, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
-from rapyer_core.states import State, attach, state_of
+from rapyer_core.states import State, attach, see_stored, state_of
 
 T = TypeVar("T")
 
@@ -45,23 +45,25 @@ T = TypeVar("T")
 # -- reading --
 
 
-def get(ctx: Context, cls: type[T], pk: Any) -> Operation[T]:
-    """Load one object. One round trip. NotFound, DecodeError."""
+def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) -> Operation[T]:
+    """Load one object. One round trip. NotFound, DecodeError. on_error: told of fields that cannot be read instead."""
     target = ctx.collection(model_of(cls)).target(pk)
     found = yield from _read_whole(ctx, target)
     if not found.exists:
         raise NotFound(**target.data)
-    return cast(T, target.collection.load(found.fields, target.pk))
+    return cast(T, target.collection.load(found.fields, target.pk, on_error))
 
 
-def get_many(ctx: Context, cls: type[T], pks: Iterable[Any]) -> Operation[list[T | None]]:
+def get_many(
+    ctx: Context, cls: type[T], pks: Iterable[Any], on_error: OnError | None = None
+) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection(model_of(cls))
     targets = [collection.target(pk) for pk in pks]
-    return (yield from load_targets(ctx, targets))
+    return (yield from load_targets(ctx, targets, on_error))
 
 
-def load_targets(ctx: Context, targets: Sequence[Target]) -> Operation[list[Any]]:
+def load_targets(ctx: Context, targets: Sequence[Target], on_error: OnError | None = None) -> Operation[list[Any]]:
     """The objects of the targets, in order, None where there is none."""
     objects: list[Any] = []
     for part in chunks(targets):
@@ -69,7 +71,7 @@ def load_targets(ctx: Context, targets: Sequence[Target]) -> Operation[list[Any]
         replies = yield from read(ctx, commands)
         for target, reply in zip(part, replies, strict=True):
             found = _whole(target, reply)
-            objects.append(target.collection.load(found.fields, target.pk) if found.exists else None)
+            objects.append(target.collection.load(found.fields, target.pk, on_error) if found.exists else None)
     return objects
 
 
@@ -264,7 +266,7 @@ def save(
         return
     unit = save_changes(target, dict(stored), fields, overwrite)
     yield from commit(ctx, [unit], retry=retry, exactly_once=exactly_once)
-    attach(obj, State(target.pk, after_save(unit)))
+    see_stored(obj, target.pk, after_save(unit))
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:
@@ -350,7 +352,7 @@ def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Opera
             failed += yield from _save_group(ctx, [unit], once)
         return failed
     for unit in units:
-        attach(unit.target.obj, State(unit.target.pk, after_save(unit)))
+        see_stored(unit.target.obj, unit.target.pk, after_save(unit))
     return []
 
 
@@ -360,7 +362,7 @@ def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: R
     fields = target.collection.dump(obj, target.pk)
     target.collection.check_rules(obj, target.pk)
     yield from commit(ctx, [Insert(target, fields)], exactly_once=exactly_once, retry=retry)
-    attach(obj, State(target.pk, fields))
+    see_stored(obj, target.pk, fields)
 
 
 def get_or_create(

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from rapyer_codecs.lean import dataclass
-from rapyer_core.collection import Collection, Context
+from rapyer_core.collection import Collection, Context, OnError
 from rapyer_core.errors import PathError
 from rapyer_core.expressions import (
     MISSING,
@@ -24,6 +24,7 @@ from rapyer_core.expressions import (
 )
 from rapyer_core.models import Model, model_of
 from rapyer_core.plans import IndexField
+from rapyer_core.states import state_of
 
 T = TypeVar("T")
 
@@ -95,10 +96,18 @@ class Query(Generic[T]):
     index: IndexField | None = None
     range: Range = Range()
     indexed: tuple[Condition, ...] = ()
+    on_error: OnError | None = None
 
     def matches(self, obj: Any) -> bool:
-        """Whether a loaded object is a hit."""
+        """Whether a loaded object is a hit. One is not if a field that it is judged or sorted by could not be read."""
+        unread = state_of(obj).unread
+        if unread and any(parts_of(path)[1][0] in unread for path in self._paths()):
+            return False
         return self.condition is None or self.condition.matches(obj)
+
+    def _paths(self) -> Iterator[Path]:
+        yield from self.condition.paths() if self.condition is not None else ()
+        yield from (order.path for order in self.orders)
 
     def sorted(self, objects: list[T]) -> list[T]:
         """The hits in the order asked for, cut to the limit. None, nan and absent values come last."""
@@ -124,7 +133,12 @@ def _has_order(value: Any) -> bool:
 
 
 def query(
-    ctx: Context, cls: type[T], conditions: Sequence[Any], order_by: Any = None, limit: int | None = None
+    ctx: Context,
+    cls: type[T],
+    conditions: Sequence[Any],
+    order_by: Any = None,
+    limit: int | None = None,
+    on_error: OnError | None = None,
 ) -> Query[T]:
     """Check the parts of a search and decide how it is done. TypeError, PathError, ValueError."""
     model: Model[T] = model_of(cls)
@@ -135,7 +149,8 @@ def query(
     for path in [path for part in parts for path in part.paths()] + [order.path for order in orders]:
         check_owner(model, path)
     condition = All(tuple(parts)) if parts else None
-    return _with_index(Query(ctx.collection(model), condition, orders, limit), list(_conjuncts(parts)))
+    made = Query(ctx.collection(model), condition, orders, limit, on_error=on_error)
+    return _with_index(made, list(_conjuncts(parts)))
 
 
 def check_count(value: Any, name: str) -> None:

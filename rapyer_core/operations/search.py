@@ -42,7 +42,7 @@ def page(ctx: Context, made: Query[T], cursor: Cursor) -> Operation[list[T] | No
     keys = yield from next_keys(ctx, made, cursor)
     if not keys:
         return None
-    return [obj for obj in (yield from load(ctx, made.collection, keys)) if made.matches(obj)]
+    return [obj for obj in (yield from load(ctx, made, keys)) if made.matches(obj)]
 
 
 def find(ctx: Context, made: Query[T]) -> Operation[list[T]]:
@@ -77,7 +77,7 @@ def _in_index_order(ctx: Context, made: Query[T]) -> Operation[list[T] | None]:
         reply = (yield from replies_of(ctx, collection, [command]))[0]
         keys = [target.key for target in targets_of(collection, reply[::2])]
         for pk, seen in (yield from seen_at(ctx, collection, keys)):
-            obj = collection.load(seen.fields, pk)
+            obj = collection.load(seen.fields, pk, made.on_error)
             if made.matches(obj):
                 hits[pk] = obj
         at_end = len(keys) < CHUNK

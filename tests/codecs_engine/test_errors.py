@@ -81,11 +81,15 @@ def test_all_bad_fields_are_reported_at_once() -> None:
 
 
 def test_the_good_fields_can_be_had_without_the_bad() -> None:
-    good, bad = MAPPER.load_good(
-        {b"name": b"a", b"score": b"x", b"stats.wins": b"5", b"squad": b"1", b"squad.0.wins": b"z"}
-    )
-    assert good == {"name": "a", "stats": Stats(5), "metadata": {}, "best": None, "packed": {}}
-    assert [(error.model, error.path) for error in bad] == [("Player", "score"), ("Player", "squad[0].wins")]
+    fields = {b"name": b"a", b"score": b"x", b"stats.wins": b"5", b"squad": b"1", b"squad.0.wins": b"z"}
+    player, names, errors = MAPPER.load_partly(fields, {"score": 7})
+    assert player == Player("a", 7, Stats(5))
+    assert names == ("score", "squad")
+    assert [(error.model, error.path) for error in errors] == [("Player", "score"), ("Player", "squad[0].wins")]
+    player, names, _ = MAPPER.load_partly({b"name": b"\xff", b"score": b"5"}, {})
+    assert names == ("name",)
+    assert player.score == 5
+    assert not hasattr(player, "name")
 
 
 @pytest.mark.parametrize(
