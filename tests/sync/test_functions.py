@@ -101,6 +101,7 @@ def test_search() -> None:
     assert rc.top(Player, Player.score, 2) == [d, c]
     assert rc.rank(b, Player.score) == 2
     assert rc.verify(Player).phantoms == ()
+    assert rc.upgrade_all(Player).upgraded == 0
 
 
 def test_a_walk_that_is_left_early_leaves_no_connection_behind(session: rc.Session) -> None:
