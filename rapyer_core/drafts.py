@@ -4,7 +4,7 @@ What is noted and recorded, and what it comes to at commit, is in ``recorders``;
 their place, and therefore were not read, is told by ``tracking``.
 
 Drafts of containers of declared type list, dict and set record each operation. Values of other containers (deque,
-packed, ...) are handed out as copies; a copy that was changed is written back whole, and counts as read.
+packed, a TypedDict, ...) are handed out as copies; a copy that was changed is written back whole, and counts as read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
         if inner is shape:
             return _copied(recorder, slot, value)
         shape = inner
-    if shape.kind == "record":
+    if shape.kind == "record" and isinstance(value, tuple):
+        return DraftTuple(recorder, slot)
+    if shape.kind == "record" and not isinstance(value, dict):
         return Draft(recorder, slot)
     kind: type = getattr(type(value), "__rapyer_plain__", type(value))
     view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
@@ -184,7 +186,7 @@ def plain(value: Any) -> Any:
     """A value that may be a draft, a view or a tracked value, or hold some, as an ordinary one; they count as read."""
     if isinstance(value, Tracked):
         return untracked(value)
-    if type(value) is not Draft and not isinstance(value, _View):
+    if not issubclass(type(value), _Copied):
         rebuild = _HOLDERS.get(type(value))
         return value if rebuild is None else rebuild(value)
     inside = inside_of(value)
@@ -264,6 +266,30 @@ class Draft(_Copied):
 
     def __repr__(self) -> str:
         return _described(self)
+
+
+class DraftTuple(Draft):
+    """A NamedTuple of a draft: a draft by the names of its fields, an ordinary tuple in all else."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(plain(self))
+
+    def __len__(self) -> int:
+        return len(plain(self))
+
+    def __getitem__(self, index: Any) -> Any:
+        return plain(self)[index]
+
+    def __contains__(self, value: object) -> bool:
+        return value in plain(self)
+
+    def __add__(self, other: Any) -> Any:
+        return plain(self) + plain(other)
+
+    def __hash__(self) -> int:  # type: ignore[override]  # as every tuple
+        return hash(plain(self))
 
 
 def _described(view: Any) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import pytest
 import redis
@@ -98,7 +98,7 @@ STATEMENTS = [
     for operator in operators.split()
     for operand in operands
 ]
-KNOWN = {"Counter": Counter, "Decimal": Decimal, "Fraction": Fraction, "timedelta": timedelta}
+KNOWN: dict[str, Any] = {"Counter": Counter, "Decimal": Decimal, "Fraction": Fraction, "timedelta": timedelta}
 
 
 def done(statement: str, d: Any) -> type[Exception] | None:
@@ -343,3 +343,66 @@ async def test_assigning_a_new_key_of_an_ordered_dict_keeps_its_order(redis_clie
     await save(v)
     await put(v, Values.order, "d", 4)
     assert (await get(Values, "v")).order == v.order == OrderedDict(a=1, b=2, c=3, d=4)
+
+
+class Point(NamedTuple):
+    x: int = 1
+    y: int = 2
+
+
+class Options(TypedDict):
+    size: int
+    colour: NotRequired[str]
+
+
+@redis_model
+@dataclass
+class Shapes:
+    name: Key[str]
+    other: int = 0
+    point: Point = field(default_factory=Point)
+    options: Options = field(default_factory=lambda: Options(size=1))
+    notes: dict[str, str] = field(default_factory=dict)
+    maybe: Options | None = field(default_factory=lambda: Options(size=1))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "d.options['size'] += 5",
+        "d.options['colour'] = 'red'",
+        "d.options.update(colour='red'); del d.options['colour']",
+        "d.options = {**d.options, 'size': 9}",
+        "d.options |= {'size': 3}",
+        "d.maybe['size'] -= 1",
+        "d.maybe = None",
+        "d.other = d.options['size'] + len(d.options) + d.options.get('size')",
+        "d.other = sum(d.point) + d.point[0] + len(d.point) + (1 in d.point) + hash(d.point) % 2",
+        "x, d.other = d.point",
+        "d.point = d.point._replace(y=5)",
+        "d.point = Point(*d.point[::-1])",
+        "d.other = (d.point + (3,))[2]",
+    ],
+)
+async def test_named_tuples_and_typed_dicts_do_what_they_do(statement: str) -> None:
+    python = Shapes("s")
+    KNOWN["Point"] = Point
+    assert done(statement, python) is None
+    for disturbed in (False, True):
+        shapes = Shapes("s")
+        await save(shapes)
+        async with pipeline(shapes) as d:
+            if disturbed:
+                await put(ref(Shapes, "s"), Shapes.notes, "k", "v")
+            assert done(statement, d) is None
+        found = await get(Shapes, "s")
+        found.notes.clear()
+        assert shapes == found == python
+
+
+async def test_a_field_of_a_named_tuple_counts_by_itself() -> None:
+    await save(Shapes("s"))
+    async with pipeline(ref(Shapes, "s")) as d:
+        d.point.x += 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        await assign(ref(Shapes, "s"), Shapes.point, Point(10, 20))
+    assert (await get(Shapes, "s")).point == Point(15, 20)
