@@ -208,3 +208,17 @@ def test_a_class_without_rules_has_nothing_to_check() -> None:
     assert not default_registry.mapper(model).ruled
     default_registry.names(Node, {"Node": Node})
     assert not default_registry.mapper(Node).ruled
+
+
+@pytest.mark.parametrize("annotation", ["List[", "1/0", "foo.bar", "dict[int]", "Literal[[]]"])
+def test_a_subclass_that_nobody_can_store_does_no_harm(annotation: str) -> None:
+    @dataclass
+    class Base:
+        x: int = 0
+
+    model: Any = make_dataclass("Model", [("f", Base)])
+    other = dataclass(type("Other", (Base,), {"__annotations__": {"y": annotation}, "y": None}))
+    mapper = default_registry.child().mapper(model)
+    assert mapper.dump(model(Base())) == {b"f.x": b"0"}
+    assert not mapper.ruled
+    assert Base.__subclasses__() == [other]

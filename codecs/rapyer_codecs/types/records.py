@@ -379,7 +379,7 @@ def _may_be_ruled(registry: Registry, subclass: type, seen: set[Shape]) -> bool:
     """Whether values of a subclass can break rules. Of one that cannot be stored (yet) there are none."""
     try:
         return is_record_class(subclass) and registry.shape(subclass).ruled(seen)
-    except UnsupportedType:
+    except Exception:  # whatever its annotations raise is no matter of the class that it descends from
         return False
 
 
