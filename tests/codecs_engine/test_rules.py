@@ -217,7 +217,7 @@ def test_a_subclass_that_nobody_can_store_does_no_harm(annotation: str) -> None:
         x: int = 0
 
     model: Any = make_dataclass("Model", [("f", Base)])
-    other = dataclass(type("Other", (Base,), {"__annotations__": {"y": annotation}, "y": None}))
+    other: Any = dataclass(type("Other", (Base,), {"__annotations__": {"y": annotation}, "y": None}))
     mapper = default_registry.child().mapper(model)
     assert mapper.dump(model(Base())) == {b"f.x": b"0"}
     assert not mapper.ruled
