@@ -60,9 +60,9 @@ async def test_a_lock_taken_by_a_lost_request_is_ours_and_its_lease_begins_anew(
     proxy: Proxy, redis_client: redis.Redis, kind: str, command: bytes
 ) -> None:
     getattr(proxy, kind)(command)
-    async with lock(A, timeout=3, lease=30) as a:
+    async with lock(A, timeout=30, lease=30) as a:
         a.coins += 1
-        assert redis_client.pttl(KEY) > 29_000
+        assert redis_client.pttl(KEY) > 20_000
         # Only who cannot know since when he has had it renews it at once.
         assert proxy.count(b"PEXPIRE") <= 1
     assert redis_client.keys("~*") == []
@@ -101,7 +101,7 @@ async def test_renewals_that_are_cut_are_tried_again_in_time(
 
 @pytest.mark.usefixtures("_stored")
 async def test_a_holder_that_cannot_renew_is_told_when_its_lease_is_over_and_not_later(
-    proxy: Proxy, redis_client: redis.Redis
+    proxy: Proxy, redis_client: redis.Redis, session: Session
 ) -> None:
     """The renewal alone would wait for its reply for longer."""
     held = proxy.hold(b"WATCH", times=100)
@@ -114,6 +114,7 @@ async def test_a_holder_that_cannot_renew_is_told_when_its_lease_is_over_and_not
     assert 0.5 < time.monotonic() - start < 0.95
     held.release()
     proxy.clear()
+    await assert_nothing_held(session)
     assert stored(redis_client) == b"100"
 
 
