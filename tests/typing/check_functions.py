@@ -110,6 +110,41 @@ def exact_types_of_blocking(p: Player) -> None:
         assert_type(one, Player)
 
 
+@rc.upgrade_from(1)
+def upgrade(stored: rc.StoredFields) -> None:
+    assert_type(stored.get("coins", int), int)
+    assert_type(stored.take("medals", list[Medal]), list[Medal])
+    assert_type(stored.take("coins", int, None), int | None)
+    stored.put("coins", int, 1)
+
+
+def no_upgrade(stored: rc.StoredFields) -> int:
+    return 0
+
+
+rc.upgrade_from(2)(no_upgrade)  # type: ignore[arg-type]
+assert_type(upgrade, rc.Upgrade)
+
+
+@redis_model(version=2, upgrades=[upgrade])
+@dataclass
+class Upgraded:
+    name: Key[str] = ""
+
+
+redis_model(version=2, upgrades=[no_upgrade])  # type: ignore[list-item]
+
+
+async def exact_types_of_changes(p: Player, session: rc.Session) -> None:
+    bad: list[rc.DecodeError] = []
+    assert_type(await rc.get(Player, "a", on_error=bad.append), Player)
+    assert_type(await rc.get_many(Player, ["a"], on_error=bad.append), list[Player | None])
+    assert_type(await rc.find(Player, on_error=bad.append), list[Player])
+    assert_type(rc.extra_fields(p), dict[str, bytes])
+    assert_type(await rc.upgrade_all(Player, on_progress=lambda at: print(at.seen)), rc.UpgradeProgress)
+    session.register_codec(Medal, encode=lambda medal: medal.name, decode=lambda raw: Medal[raw.decode()])
+
+
 @rc.transaction()
 async def pay(tx: rc.Transaction, who: str, to: str, n: int) -> int:
     a = await tx.get(Player, who)
