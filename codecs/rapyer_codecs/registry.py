@@ -1,10 +1,9 @@
-"""Registry: which shape a type has. Rules are registered here, those of the families in `types/`.
+"""Registry: which shape a type has. A cattrs Converter does the dispatch; rules are registered here, those of the
+families in `types/`.
 
-A rule is what a hook factory is in cattrs: a predicate on hints, and a factory; a later rule wins. A shape is a
-structure hook, so that `registry.converter` is an ordinary cattrs Converter for the classes that the registry
-knows. cattrs' own dispatch does not find shapes: it hands the hook of a class to its subclasses (an int's to a
-bool, a date's to a datetime), and takes `int | str` for `str | int`, which are not stored alike. It is imported
-when the converter is asked for.
+A rule is a predicate on hints and a factory of shapes; a later rule wins. A shape is what the converter's
+structure hook is for its hint, so that `registry.converter` is an ordinary Converter to everybody else. cattrs is
+imported with the first type that is looked up, not before: a program that only imports us does not pay for it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from .types.unions import AnyShape
 
 if TYPE_CHECKING:
     import cattrs
+    from cattrs.dispatch import StructureHook
 
 __all__ = ["Registry"]
 
@@ -43,12 +43,25 @@ Factory: TypeAlias = Callable[[Any, "Registry"], Shape]
 class _Compiled:
     """What follows from the rules of one version."""
 
-    def __init__(self, version: int, factories: list[tuple[Predicate, Factory]]) -> None:
+    def __init__(self, version: int) -> None:
         self.version = version
-        self.factories = factories
         self.shapes: dict[Any, Shape] = {}
         self.mappers: dict[Any, Mapper[Any]] = {}
         self.converter: cattrs.Converter | None = None
+
+
+class _Place:
+    """A hint on its way through the converter.
+
+    cattrs hands the hook of a class to its subclasses too (an int's to a bool, a date's to a datetime). A
+    _Place is no class, so that only predicates see it, and they compare exactly. It is equal only to
+    itself: `int | str` and `str | int` are equal, and are not stored alike.
+    """
+
+    __slots__ = ("hint",)
+
+    def __init__(self, hint: Any) -> None:
+        self.hint = hint
 
 
 class Registry:
@@ -64,7 +77,7 @@ class Registry:
         self._any: list[Any] = []
         self._names: dict[Any, Mapping[str, Any]] = {}
         self._version = 0
-        self._compiled = _Compiled(-1, [])
+        self._compiled = _Compiled(-1)
 
     # -- registration ----------------------------------------------------------------------------------------
 
@@ -151,8 +164,8 @@ class Registry:
 
     @property
     def converter(self) -> cattrs.Converter:
-        """A cattrs Converter, as of all registrations so far: it structures stored fields to record classes, and
-        unstructures their instances to stored fields.
+        """The cattrs Converter that dispatches, as of all registrations so far. It structures stored fields to record
+        classes too, and unstructures their instances to stored fields.
         """
         compiled = self._current()
         if compiled.converter is None:
@@ -165,7 +178,7 @@ class Registry:
         key = identity(hint)
         found = compiled.shapes.get(key)
         if found is None:
-            found = compiled.shapes[key] = self._dispatch(hint, compiled.factories)
+            found = compiled.shapes[key] = self._dispatch(hint)
         return found
 
     def codec(self, hint: Any) -> Leaf:
@@ -212,7 +225,7 @@ class Registry:
         """What is compiled, thrown away whole if something was registered since."""
         version = self.version
         if self._compiled.version != version:
-            self._compiled = _Compiled(version, self._all_rules()[::-1])
+            self._compiled = _Compiled(version)
         return self._compiled
 
     def _build_converter(self) -> cattrs.Converter:
@@ -221,21 +234,30 @@ class Registry:
         converter = cattrs.Converter(detailed_validation=False)
         converter.register_structure_hook_factory(is_record_class, self.shape)
         converter.register_unstructure_hook_factory(is_record_class, lambda cls: self.mapper(cls).dump)
+        for predicate, factory in self._all_rules():
+            self._install(converter, predicate, factory)
         return converter
 
     def _all_rules(self) -> list[tuple[Predicate, Factory]]:
         return [*(self._parent._all_rules() if self._parent else ()), *self._rules]
 
-    def _dispatch(self, hint: Any, factories: list[tuple[Predicate, Factory]]) -> Shape:
+    def _install(self, converter: cattrs.Converter, predicate: Predicate, factory: Factory) -> None:
+        def accepts(place: Any) -> bool:
+            return isinstance(place, _Place) and predicate(place.hint)
+
+        def make(place: Any) -> StructureHook:
+            return factory(place.hint, self)
+
+        converter.register_structure_hook_factory(accepts, make)
+
+    def _dispatch(self, hint: Any) -> Shape:
         peeled, metadata = peel(hint)
         rules = rules_of(metadata)
         check_fit(peeled, rules)
-        shape = self._shape_of(hint, peeled, metadata, factories)
+        shape = self._shape_of(hint, peeled, metadata)
         return shape.with_rules(rules) if rules else shape
 
-    def _shape_of(
-        self, hint: Any, peeled: Any, metadata: tuple[Any, ...], factories: list[tuple[Predicate, Factory]]
-    ) -> Shape:
+    def _shape_of(self, hint: Any, peeled: Any, metadata: tuple[Any, ...]) -> Shape:
         codec = next((extra for extra in metadata if isinstance(extra, Codec)), None)
         if codec is not None:
             return self.shape_of_codec(peeled, codec)
@@ -243,14 +265,24 @@ class Registry:
             return PackedLeaf(self.shape(peeled))
         if peeled is not hint:
             return self.shape(peeled)
-        for predicate, factory in factories:
-            if predicate(peeled):
-                return factory(peeled, self)
+        shape = self._hook_of(peeled)
+        if isinstance(shape, Shape):
+            return shape
         name = name_of(peeled) if typing.get_args(peeled) == () else str(peeled)
         raise UnsupportedType(
             f"no codec for {name}; register_codec adds one, Annotated[..., Codec(...)] does for one field",
             target=name,
         )
+
+    def _hook_of(self, hint: Any) -> Any:
+        """The structure hook of the latest rule that accepts the hint; None if there is none."""
+        converter = self.converter
+        from cattrs import StructureHandlerNotFoundError
+
+        try:
+            return converter.get_structure_hook(_Place(hint), cache_result=False)
+        except StructureHandlerNotFoundError:
+            return None
 
 
 def _scope(cls: type) -> Any:
