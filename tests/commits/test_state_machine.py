@@ -39,6 +39,7 @@ from rapyer_core import (
 )
 from rapyer_core.models import model_of
 from tests.commits.models import Award, Options, Stats, Unit
+from tests.support.rights import as_admin
 
 
 @redis_model
@@ -432,7 +433,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.client = redis.Redis.from_url(self.url)
+        self.client = redis.Redis.from_url(as_admin(self.url))
         self.client.flushall()
         self.stack = contextlib.ExitStack()
         self.session = self.stack.enter_context(sync.open_session(self.url))

@@ -55,6 +55,7 @@ from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player, full
 from tests.support.proxy import Proxy
+from tests.support.rights import as_admin
 from tests.support.servers import free_port, running_server
 
 pytestmark = pytest.mark.one_server
@@ -190,7 +191,7 @@ WRITES: dict[str, Write] = {
 async def reset(url: str) -> None:
     """The state that every write starts from."""
     async with open_session(url) as plain:
-        with redis.Redis.from_url(url) as client:
+        with redis.Redis.from_url(as_admin(url)) as client:
             client.flushdb()
         await save(full(), session=plain)
         await save(Account("a", 100), session=plain)

@@ -20,6 +20,7 @@ from tests.commits.models import Account, Player
 from tests.faults.held import assert_nothing_held
 from tests.faults.processes import line, worker
 from tests.support.proxy import Proxy
+from tests.support.rights import as_admin
 from tests.support.servers import running_server
 
 KEY = b"~{Account:a}lock:lock"
@@ -259,7 +260,7 @@ def test_a_holder_that_was_stopped_is_told_as_soon_as_it_runs_again(url: str) ->
 @pytest.mark.one_server
 def test_commits_under_one_lock_come_in_the_order_of_its_holders(url: str) -> None:
     """Each holder has a larger number than the one before, and its commit appends it without reading anything."""
-    with sync.open_session(url) as session, redis.Redis.from_url(url) as client:
+    with sync.open_session(url) as session, redis.Redis.from_url(as_admin(url)) as client:
         sync.save(Player("p"), session=session)
         with worker("links", url, url) as one, worker("links", url, url) as two:
             assert [line(process) for process in (one, two)] == ["ready"] * 2

@@ -29,3 +29,9 @@ def as_user(url: str) -> str:
     """The address with that user's name and password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{NAME}:{PASSWORD}@{rest}"
+
+
+def as_admin(url: str) -> str:
+    """The address without a user: of one who may do everything."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
