@@ -262,7 +262,7 @@ def test_commits_under_one_lock_come_in_the_order_of_its_holders(url: str) -> No
     """Each holder has a larger number than the one before, and its commit appends it without reading anything."""
     with sync.open_session(url) as session, redis.Redis.from_url(as_admin(url)) as client:
         sync.save(Player("p"), session=session)
-        with worker("links", url, as_admin(url)) as one, worker("links", url, url) as two:
+        with worker("links", url, as_admin(url)) as one, worker("links", url, as_admin(url)) as two:
             assert [line(process) for process in (one, two)] == ["ready"] * 2
             end = time.monotonic() + 4
             while time.monotonic() < end:
