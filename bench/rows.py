@@ -197,7 +197,7 @@ class SizeRow:
 SIZES: tuple[SizeRow, ...] = (
     SizeRow("memory of one player on the server", memory),
     SizeRow("import, on top of redis", import_time),
-    SizeRow("decoration of the first class", decoration_time),
+    SizeRow("decoration of a class", decoration_time),
 )
 
 
