@@ -79,7 +79,7 @@ def import_time(url: str, rounds: int) -> Size:
 def decoration_time(url: str, rounds: int) -> Size:
     """Of a class like the player. The first of a process also imports cattrs, and makes what others find made."""
     first, other, use = best(DECORATE, rounds)
-    note = f"the first of a process, which imports cattrs: {first:.1f} ms; the code for one, at its first use: {use:.1f} ms"
+    note = f"the first one, which imports cattrs: {first:.1f} ms; the code for one, at its first use: {use:.1f} ms"
     return Size("decoration of a class", "ms", other, None, 2.0, note)
 
 
