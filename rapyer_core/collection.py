@@ -138,7 +138,7 @@ class Collection(Generic[T]):
         self.settled = model.history.settled
         """Whether no object of an older version is stored, so that a write need not look."""
 
-    @property
+    @cached_property
     def key_slot(self) -> Slot | None:
         """The Key field, if the class has one."""
         return self.plan.key_slot

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Set
 from typing import Any, NoReturn, cast
 
-from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_codecs import RapyerError, Slot
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call, Compute
 from rapyer_core.places import value_of, value_shape
@@ -31,12 +31,13 @@ _ATOMS = (bool, str, bytes, type(None))
 
 
 class _Read:
-    """One reading of a value: where it came from. Does not keep the block alive."""
+    """One reading of a value: where it came from, after how many edits. Does not keep the block alive."""
 
-    __slots__ = ("_counts", "_recorder", "slot")
+    __slots__ = ("_counts", "_recorder", "edits", "slot")
 
     def __init__(self, recorder: Recorder, slot: Slot) -> None:
         self._recorder = weakly(recorder)
+        self.edits = len(recorder.edits)
         self.slot = slot
         self._counts = recorder.note(slot)
 
@@ -123,22 +124,38 @@ def _may_change(value: Any) -> bool:
     return hasattr(value, "__dict__")
 
 
+Assignment = tuple[Assign, Any, "bytes | None"]
+"""What can be recorded: the edit, the value as it will be read, and its text if the place is one field."""
+
+
 def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     _refuse_key(recorder, slot)
-    value = plain(value)
+    _record(recorder, _assignment(recorder, slot, value if type(value) in _IMMUTABLE else plain(value)))
+
+
+def _assignment(recorder: Recorder, slot: Slot, value: Any) -> Assignment:
+    """The assignment of a plain value. An error if it cannot be stored there, or breaks a rule whatever is stored."""
     if not slot.is_field:
         fields = recorder.dumped(slot, value)
         recorder.check(slot, value)
-        recorder.record(Assign(slot, fields))
-        return
+        return Assign(slot, fields), value, None
     raw = recorder.encoded(slot, value)
     recorder.check(slot, value)
     if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
         value = slot.decode(raw)
-    recorder.record_field(Assign(slot, {slot.name: raw}), value, raw)
+    return Assign(slot, {slot.name: raw}), value, raw
 
 
-def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], ...]) -> Any:
+def _record(recorder: Recorder, assignment: Assignment) -> None:
+    edit, value, raw = assignment
+    if raw is None:
+        recorder.record(edit)
+    else:
+        recorder.record_field(edit, value, raw)
+
+
+def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], ...], result: Any = LATER) -> Any:
+    """Record that the steps are done to what is stored. result: what they come to in this block, if that is known."""
     _refuse_key(recorder, slot)
 
     def adjusted(value: Any) -> Any:
@@ -148,7 +165,7 @@ def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], .
             value = step(value)
         return value
 
-    value = adjusted(recorder.held(slot))
+    value = adjusted(recorder.held(slot)) if result is LATER else result
     if not slot.is_field:
         recorder.dumped(slot, value)
         return recorder.record(Compute(slot, adjusted))
@@ -172,7 +189,9 @@ def _store(recorder: Recorder, slot: Slot, value: Any) -> None:
         origin = value.origin
         if isinstance(origin, _Read) and origin.of(recorder, slot) and comes_back(value, sys._getframe(2)):
             origin.came_back()
-            _adjust(recorder, slot, value.steps)
+            # Nothing was written since it was read: the value is the place's with the steps done to it.
+            unchanged = len(recorder.edits) == origin.edits
+            _adjust(recorder, slot, value.steps, untracked(value) if unchanged else LATER)
             return
     elif isinstance(value, Handle):
         # The rest of ``d.items += [x]``, which was recorded already.
@@ -349,7 +368,7 @@ class _View(_Copied):
     def _child(self, key: Any) -> Slot:
         inside = inside_of(self)
         try:
-            return inside.slot.child(Item(plain(key)))
+            return inside.slot.entry(key if type(key) is str else plain(key))
         except RapyerError:
             target = inside.recorder.target
             with target.collection.named(target.pk):
@@ -611,13 +630,10 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     def update(self, *others: Any, **values: Any) -> None:
         """Set entries, all or none of them. Reads nothing."""
         entries = dict(*map(plain, others), **values)
-        inside = inside_of(self)
-        for key, value in entries.items():
-            child, value = self._child(key), plain(value)
-            inside.recorder.dumped(child, value)
-            inside.recorder.check(child, value)
-        for key, value in entries.items():
-            self[key] = value
+        recorder = inside_of(self).recorder
+        assignments = [_assignment(recorder, self._child(key), plain(value)) for key, value in entries.items()]
+        for assignment in assignments:
+            _record(recorder, assignment)
 
     def clear(self) -> None:
         """Empty it. Reads nothing."""

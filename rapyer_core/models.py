@@ -274,7 +274,8 @@ def _default_setstate(obj: object, state: Any) -> None:
 
 def own_model(cls: type) -> Model[Any] | None:
     """The model that a class itself is, if it is one."""
-    return cast("Model[Any] | None", _dict_of(cls).get(MODEL))
+    found: Model[Any] | None = _dict_of(cls).get(MODEL)
+    return found
 
 
 def model_of(cls: Any) -> Model[Any]:
@@ -284,7 +285,8 @@ def model_of(cls: Any) -> Model[Any]:
     model = _dict_of(cls).get(MODEL) if isinstance(cls, type) else None
     if model is None:
         raise TypeError(_not_a_model(cls))
-    return cast(Model[Any], model)
+    found: Model[Any] = model
+    return found
 
 
 def _not_a_model(cls: Any) -> str:

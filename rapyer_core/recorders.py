@@ -477,13 +477,8 @@ class Handle:
         object.__setattr__(self, "__inside__", Inside(recorder, slot))
 
 
-_INSIDE: Any = Handle.__dict__["__inside__"]
-
-
-def inside_of(handle: Any) -> Inside:
-    """What a handle works with."""
-    found: Inside = _INSIDE.__get__(handle)
-    return found
+inside_of: Callable[[Any], Inside] = Handle.__dict__["__inside__"].__get__
+"""What a handle works with."""
 
 
 def weakly(recorder: Recorder) -> Callable[[], Recorder | None]:

@@ -19,7 +19,7 @@ from fractions import Fraction
 from types import CodeType, FrameType
 from typing import Any
 
-from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs.lean import dataclass
 
 Step = Callable[[Any], Any]
 
@@ -80,7 +80,8 @@ def untracked(value: Any) -> Any:
 
 
 def _made(kind: type[Any], value: Any, origin: Any, steps: tuple[Step, ...], frame: FrameType) -> Any:
-    made = _SPREAD[kind.__rapyer_plain__](kind, value)
+    spread = _SPREAD[kind.__rapyer_plain__]
+    made = kind(value) if spread is _same else spread(kind, value)
     made.origin, made.steps, made.code, made.at = origin, steps, frame.f_code, frame.f_lasti
     return made
 
@@ -171,23 +172,25 @@ TRACKED: dict[type, type[Any]] = {base: _class_for(base) for base in _SPREAD}
 
 def taken_by_operator(value: Tracked, frame: FrameType, left: bool) -> bool:
     """Whether the instruction that runs is an operator that may be followed, with the value as this operand."""
-    if frame.f_code is not value.code:
+    code = frame.f_code
+    if code is not value.code:
         return False
-    return _known(frame.f_code).judged("operator", value.at, frame.f_lasti, left)
+    known = _verdicts.get((id(code), "operator", value.at, frame.f_lasti, left))
+    return _judged(code, "operator", value.at, frame.f_lasti, left) if known is None else known
 
 
 def comes_back(value: Tracked, frame: FrameType) -> bool:
     """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack."""
-    if frame.f_code is not value.code or not value.steps:
+    code = frame.f_code
+    if code is not value.code or not value.steps:
         return False
-    return _known(frame.f_code).judged("store", value.at, frame.f_lasti, "")
+    known = _verdicts.get((id(code), "store", value.at, frame.f_lasti, ""))
+    return _judged(code, "store", value.at, frame.f_lasti, "") if known is None else known
 
 
 def asked_directly(value: Tracked, frame: FrameType, name: str) -> bool:
     """Whether the call that runs is ``d.x.name(...)``, with nothing between the reading of x and the name."""
-    if frame.f_code is not value.code:
-        return False
-    return _known(frame.f_code).judged("call", value.at, frame.f_lasti, name)
+    return frame.f_code is value.code and _judged(frame.f_code, "call", value.at, frame.f_lasti, name)
 
 
 _SIGNS = ("+", "-", "*", "/", "//", "%", "**", "<<", ">>", "&", "|", "^")
@@ -202,22 +205,17 @@ _KEPT = 2000
 
 @dataclass(slots=True)
 class _Code:
-    """One code object's instructions, and what was found out about pairs of them."""
+    """One code object's instructions."""
 
     code: CodeType
     steps: list[dis.Instruction]
     index: dict[int, int]
-    verdicts: dict[tuple[str, int, int, Any], bool] = field(default_factory=dict)
 
     def judged(self, question: str, made: int, now: int, detail: Any) -> bool:
-        key = (question, made, now, detail)
-        found = self.verdicts.get(key)
-        if found is None:
-            found = False
-            if made in self.index and now in self.index:
-                found = bool(getattr(self, f"_{question}")(self.index[made], self.index[now], detail))
-            self.verdicts[key] = found
-        return found
+        """The answer to a question about two of them."""
+        if made not in self.index or now not in self.index:
+            return False
+        return bool(getattr(self, f"_{question}")(self.index[made], self.index[now], detail))
 
     def _operator(self, made: int, now: int, left: bool) -> bool:
         maker, taker = self.steps[made], self.steps[now]
@@ -310,14 +308,21 @@ def _index(steps: list[dis.Instruction], size: int) -> dict[int, int]:
 
 
 _codes: dict[int, _Code] = {}
+# By identity: code objects compare by value, which is slow. `_codes` keeps the code, so that the id stays its own.
+_verdicts: dict[tuple[int, str, int, int, Any], bool] = {}
 
 
-def _known(code: CodeType) -> _Code:
-    # By identity: code objects compare by value, which is slow. The entry keeps the code, so that the id stays its own.
-    found = _codes.get(id(code))
+def _judged(code: CodeType, question: str, made: int, now: int, detail: Any) -> bool:
+    """The answer to a question about two instructions of a code object, which is remembered."""
+    key = (id(code), question, made, now, detail)
+    found = _verdicts.get(key) if id(code) in _codes else None
     if found is None:
-        if len(_codes) >= _KEPT:
-            _codes.clear()
-        steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
-        found = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
+        known = _codes.get(id(code))
+        if known is None:
+            if len(_codes) >= _KEPT:
+                _codes.clear()
+                _verdicts.clear()
+            steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
+            known = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
+        found = _verdicts[key] = known.judged(question, made, now, detail)
     return found

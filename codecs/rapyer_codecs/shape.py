@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from .codec import Codec, plain_type
 from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
@@ -333,7 +333,7 @@ class Leaf(Shape):
     def encode(self, value: Any, name: bytes = b"") -> bytes:
         """The text of a value. EncodeError if it is not one of the type."""
         try:
-            raw: bytes | None = cast("bytes", self.codec.encode(value))
+            raw: bytes | None = self.codec.encode(value)  # type: ignore[assignment]  # ours give bytes
         except RapyerError as error:
             error.field = error.field or name
             raise

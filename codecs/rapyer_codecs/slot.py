@@ -42,6 +42,7 @@ class Slot:
 
     __slots__ = (
         "_children",
+        "_entries",
         "child_of",
         "former",
         "in_ruled",
@@ -82,7 +83,8 @@ class Slot:
         )
         self.in_ruled: bool = parent is not None and (parent.in_ruled or parent.shape.own_rules())
         self.may_break: bool = not self.is_field or self.in_ruled or shape.own_rules() or self._key_is_ruled()
-        self._children: dict[Step, Slot] = {}
+        self._children: dict[str, Slot] = {}
+        self._entries: dict[str | int, Slot] = {}
 
     @classmethod
     def root(cls, shape: RecordShape) -> Slot:
@@ -99,19 +101,29 @@ class Slot:
 
     def child(self, step: Step) -> Slot:
         """The place one step below. PathError if the type has none."""
-        # Exactly these: 1, True and 1.0 are equal, and are not the same key.
-        kept = step if isinstance(step, str) or type(step.key) in (str, int) else None
-        if kept is not None and (known := self._children.get(kept)) is not None:
-            return known
+        if type(step) is str:
+            known = self._children.get(step)
+            return self._new_child(step) if known is None else known
+        return self.entry(step.key) if isinstance(step, Item) else self._new_child(step)
+
+    def entry(self, key: Any) -> Slot:
+        """The place of an entry: the same as `child(Item(key))`."""
+        # Exactly these are kept: 1, True and 1.0 are equal, and are not the same key.
+        known = self._entries.get(key) if type(key) in (str, int) else None
+        return self._new_child(Item(key)) if known is None else known
+
+    def _new_child(self, step: Step) -> Slot:
         try:
             child = self.shape.child(step)
         except RapyerError as error:
             raise self.located(error, (*self.steps, step)) from None
         made = Slot(self.model, child.shape, (*self.steps, step), join(self.name, child.segment), self, child)
-        if kept is not None:
-            if len(self._children) >= _KEPT:
-                self._children.clear()  # there is no end of keys
-            self._children[kept] = made
+        if not isinstance(step, Item):
+            self._children[step] = made
+        elif isinstance(step.key, str | int) and type(step.key) in (str, int):
+            if len(self._entries) >= _KEPT:
+                self._entries.clear()  # there is no end of keys
+            self._entries[step.key] = made
         return made
 
     def entry_name(self, entry: Any) -> bytes:

@@ -354,8 +354,11 @@ class _Commit:
         return [change.tail for change in self.tried.changes if change.tail is not None]
 
     def _keep_tails(self, replies: Sequence[Reply]) -> None:
-        # The tails are the last replies to an EXEC.
-        last = iter(replies[len(replies) - len(self._tails()) :])
+        tails = self._tails()
+        if not tails:
+            return
+        # They are the last replies to an EXEC.
+        last = iter(replies[len(replies) - len(tails) :])
         self.tried.tails = [None if change.tail is None else next(last) for change in self.tried.changes]
 
     def _look_again(self) -> Operation[None]:
