@@ -34,8 +34,6 @@ def build(request: pytest.FixtureRequest) -> Build:
 def server(build: Build) -> Iterator[EmbeddedServer]:
     """The server of the run. Ask for `url` instead, unless its process matters."""
     with running_server(binary=build.binary) as server:
-        if build.restricted:
-            create_user(server.url, listed_commands())
         yield server
 
 
@@ -49,14 +47,20 @@ def admin_url(server: EmbeddedServer) -> str:
 @pytest.fixture
 def url(admin_url: str, build: Build) -> str:
     """The address (`unix://…`) of an empty server, as a user of the library has it."""
-    return as_user(admin_url) if build.restricted else admin_url
+    return _as_its_user(admin_url, build)
+
+
+def _as_its_user(admin_url: str, build: Build) -> str:
+    if not build.restricted:
+        return admin_url
+    # For each test: some change the rights of this very user.
+    create_user(admin_url, listed_commands())
+    return as_user(admin_url)
 
 
 @pytest.fixture(scope="session")
 def _tcp_server(build: Build) -> Iterator[str]:
     with running_tcp_server(binary=build.binary) as url:
-        if build.restricted:
-            create_user(url, listed_commands())
         yield url
 
 
@@ -64,7 +68,7 @@ def _tcp_server(build: Build) -> Iterator[str]:
 def tcp_url(_tcp_server: str, build: Build) -> str:
     """The address (`redis://127.0.0.1:…`) of an empty server."""
     assert command(_tcp_server, "FLUSHALL") == b"+OK\r\n"
-    return as_user(_tcp_server) if build.restricted else _tcp_server
+    return _as_its_user(_tcp_server, build)
 
 
 @pytest.fixture

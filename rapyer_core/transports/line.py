@@ -69,7 +69,8 @@ class Line:
         """Send what was collected; first connect, if need be."""
         self._scheduled = False
         link = self._link
-        assert link is not None
+        if link is None:
+            return  # closed meanwhile: who waited was told
         parts, self._outbox = [part for part in self._outbox if not part[2].done()], []
         replies = link.replies
         if replies is None or not replies.clean:

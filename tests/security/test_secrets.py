@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -48,7 +49,7 @@ async def player(proxy: Proxy, redis_client: redis.Redis, caplog: pytest.LogCapt
     """A loaded player full of secrets, of a session with a password. No log may show them."""
     caplog.set_level(logging.DEBUG)
     redis_client.execute_command("ACL", "SETUSER", "hush", "reset", "on", f">{HIDDEN}", "~*", "&*", "+@all")  # type: ignore[no-untyped-call]
-    await init_rapyer(proxy.url.replace("redis://", f"redis://hush:{HIDDEN}@"), timeout=1)
+    await init_rapyer(re.sub("redis://([^@/]*@)?", f"redis://hush:{HIDDEN}@", proxy.url), timeout=1)
     secrets: dict[str, Any] = {
         "motto": SECRET,
         "blob": SECRET.encode(),

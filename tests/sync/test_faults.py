@@ -119,6 +119,15 @@ def test_one_timeout_for_the_whole_batch_however_the_replies_trickle(proxy: Prox
         assert time.monotonic() - start < 1
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also in a run in the background, for which a shell turns it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("write", WRITES)
 def test_keyboard_interrupt_while_waiting_for_a_reply_closes_the_connection(
     proxy: Proxy, session: rc.Session, write: Write
@@ -143,6 +152,7 @@ def test_keyboard_interrupt_while_waiting_for_a_reply_closes_the_connection(
     assert_nothing_held(session)
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_keyboard_interrupt_while_waiting_for_a_lock(session: rc.Session, url: str) -> None:
     me = threading.get_ident()
     with rc.open_session(url) as other, rc.lock(ALICE, session=other):
