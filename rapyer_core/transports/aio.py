@@ -293,9 +293,14 @@ class Pool:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it beside whoever asks."""
+        _ = self.start(work)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """The same; the task that does it."""
         task = self._loop.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
+        return task
 
     def due(self) -> float:
         """When a round trip that begins now is given up: it has as long as the session's timeout."""

@@ -43,6 +43,7 @@ class Line:
         self._scheduled = False
         self._company = False
         """Whether others were sent together with, or at the time of, the last request."""
+        self._connecting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     def ask(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
@@ -77,7 +78,7 @@ class Line:
             self._outbox = parts
             if parts:
                 self._scheduled = True
-                self._pool.spawn(self._connect(link))
+                self._connecting = self._pool.start(self._connect(link))
             return
         if not replies.takes_more:
             self._outbox = parts  # goes on when the connection does
@@ -141,6 +142,10 @@ class Line:
         for _, _, future in parts:
             if not future.done():
                 future.set_exception(SessionClosed("the session was closed"))
+        connecting = self._connecting
+        if connecting is not None and not connecting.done():
+            connecting.cancel()
+            await asyncio.wait([connecting])
         if link is not None:
             if link.replies is not None and not link.replies.idle:
                 last = self._loop.create_future()

@@ -225,3 +225,18 @@ async def test_closing_waits_for_what_is_under_way_and_refuses_the_rest(url: str
         await unsent
     with pytest.raises(SessionClosed):
         await pool.ask([(b"PING",)])
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_closing_while_it_connects_leaves_nothing_open(url: str, turns: int) -> None:
+    pool = Pool(Settings(url))
+    [link] = pool._every
+    asked = asyncio.ensure_future(pool.ask([(b"PING",)]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await pool.close()
+    with pytest.raises(SessionClosed):
+        await asked
+    await asyncio.sleep(0.02)
+    assert not link._connection.is_connected
+    assert not pool._working
