@@ -32,9 +32,9 @@ class Watcher:
             if self._link is None:
                 return None
         else:
-            keys = sorted(watch.keys)
-            self._watches.turns.take(keys, watch.timeout)
-            self._turn = keys
+            # Noted before it is taken: an interrupt between the two must not leave it with nobody to give it back.
+            self._turn = sorted(watch.keys)
+            self._watches.turns.take(self._turn, watch.timeout)
             self._link = self._watches.pool.acquire()
         try:
             watched, *replies = self._link.roundtrip([(b"WATCH", *watch.keys), *watch.reads])
@@ -62,13 +62,15 @@ class Watcher:
 
     def leave(self) -> None:
         """End the watching without writing."""
-        # Forgotten before it is given back: an interrupt between the two must not give it back twice.
-        link, self._link = self._link, None
-        if link is not None:
-            self._watches.pool.release(link)
-        turn, self._turn = self._turn, ()
-        if turn:
-            self._watches.turns.give_back(turn)
+        try:
+            # Forgotten before it is given back: an interrupt between the two must not give it back twice.
+            link, self._link = self._link, None
+            if link is not None:
+                self._watches.pool.release(link)
+        finally:
+            turn, self._turn = self._turn, ()
+            if turn:
+                self._watches.turns.give_back(turn)
 
 
 class Watches:
