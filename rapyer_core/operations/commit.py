@@ -274,15 +274,16 @@ class _Commit:
         if self.doubt is None or seen != self.tried.seen:
             changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
             self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
-        commands: list[Command] = []
-        for unit, found, change in zip(self.units, seen, self.tried.changes, strict=True):
-            writes = _commands(unit.target, found, change)
+        parts = zip(self.units, seen, self.tried.changes, strict=True)
+        written = [(unit.target.key, change, _commands(unit.target, found, change)) for unit, found, change in parts]
+        # Told only now that nothing can fail any more: others must not build on what will not happen.
+        for key, change, writes in written:
             if writes:
-                commands += writes
-                effects = others.get(unit.target.key)
+                effects = others.get(key)
                 if effects is None:
-                    effects = others[unit.target.key] = _Effects()
+                    effects = others[key] = _Effects()
                 effects.add(change)
+        commands = [command for _, _, writes in written for command in writes]
         self.writes = bool(commands or self.extra)
         sure = len(self.units) + len(self.fences) < 2 and not self.leads and not others
         if sure and not self.writes:

@@ -12,11 +12,11 @@ import redis.asyncio.connection
 from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.retry import Retry
 
-from rapyer_core.errors import PoolTimeout, ServerRefused, SessionClosed
+from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
 from rapyer_core.transports.line import Line
-from rapyer_core.transports.replies import IGNORED, Replies, Sink
+from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
 from rapyer_core.transports.wire import (
     as_reply,
     backoff_free_retry,
@@ -53,7 +53,7 @@ class Link:
         """
         replies = self.replies
         if replies is None or not replies.clean:
-            self._pool.spawn(self._deliver(commands, sink))
+            self._pool.spawn(deliver(self.roundtrip(commands), sink))
             return
         packed = pack(commands)
         self._note_watch(commands)
@@ -86,16 +86,6 @@ class Link:
         finally:
             if not done:
                 await self.close()
-
-    async def _deliver(self, commands: Sequence[Command], sink: Sink) -> None:
-        try:
-            replies = await self.roundtrip(commands)
-        except (Lost, ServerRefused) as error:
-            if not sink.done():
-                sink.set_exception(error)  # type: ignore[arg-type]  # futures take any, and so do our sinks
-        else:
-            if not sink.done():
-                sink.set_result(replies)
 
     def _note_watch(self, commands: Sequence[Command]) -> None:
         # Only EXEC (or the UNWATCH when it is given back) ends what a WATCH began.
@@ -279,17 +269,6 @@ class Pool:
             return await link.exchange(packed, count)
         finally:
             self.release(link)
-
-    async def deliver(self, packed: bytes, count: int, future: asyncio.Future[list[Reply]]) -> None:
-        """What ``ask_alone`` would give, for somebody who waits already."""
-        try:
-            replies = await self.ask_alone(packed, count)
-        except Exception as error:
-            if not future.done():
-                future.set_exception(error)
-        else:
-            if not future.done():
-                future.set_result(replies)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it beside whoever asks."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rapyer_core.errors import ServerRefused, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.transports.replies import deliver
 from rapyer_core.transports.wire import pack
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Line:
             self._pool.release(link)
             parts, self._outbox = self._outbox, []
             for packed, count, future in parts:
-                self._pool.spawn(self._pool.deliver(packed, count, future))
+                self._pool.spawn(deliver(self._pool.ask_alone(packed, count), future))
         else:
             link.replies.on_change = self._changed
             self._flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
@@ -28,9 +28,21 @@ class Sink(Protocol):
         """The replies, one per command, in order."""
         ...
 
-    def set_exception(self, error: Lost, /) -> None:
-        """The connection was lost first."""
+    def set_exception(self, error: Exception, /) -> None:
+        """There are none: the connection was lost first (Lost), for one."""
         ...
+
+
+async def deliver(work: Awaitable[list[Reply]], sink: Sink) -> None:
+    """Give the sink what comes of the work, unless it waits no more."""
+    try:
+        replies = await work
+    except Exception as error:
+        if not sink.done():
+            sink.set_exception(error)
+    else:
+        if not sink.done():
+            sink.set_result(replies)
 
 
 class Replies(asyncio.Protocol):
@@ -142,7 +154,7 @@ class Ignored:
     def set_result(self, replies: list[Reply], /) -> None:
         pass
 
-    def set_exception(self, error: Lost, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         pass
 
 

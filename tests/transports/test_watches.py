@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import redis
 from rapyer_core import (
     Conflict,
     ConstraintError,
+    DecodeError,
     NotApplied,
     NotFound,
     PoolTimeout,
@@ -33,6 +35,8 @@ from rapyer_core import (
     save_many,
     transact,
 )
+from rapyer_core.collection import Target
+from rapyer_core.operations.commit import Change, Seen, Unit, commit
 from rapyer_core.requests import Command, Exec, Operation, ServerError, Watch, outcome
 from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
@@ -319,3 +323,37 @@ def test_what_an_exec_came_to_for_each_of_those_who_share_it() -> None:
     torn = outcome([ServerError("NOPERM"), 1, ServerError("ERR")], 0, 1, alone=True)
     assert isinstance(torn, ServerError)
     assert torn.torn
+
+
+@dataclass
+class Puts(Unit):
+    """Puts these fields into one object, whatever it holds."""
+
+    target: Target
+    put: dict[bytes, bytes]
+    needs: Sequence[bytes] | None = ()
+
+    def decide(self, seen: Seen) -> Change:
+        return Change(put=self.put)
+
+
+async def test_nobody_sees_what_a_commit_would_have_done_that_fails_at_its_last_object(session: Session) -> None:
+    await save_many([Account("first", 0), Account("a", 1), Player("p")])
+    ctx = session.context
+    account, player = ctx.target(ref(Account, "a")), ctx.target(ref(Player, "p"))
+    # No score can be made of this for the index.
+    failing = commit(ctx, [Puts(account, {b"coins": b"100"}), Puts(player, {b"score": b"no number"})])
+
+    def more(coins: int) -> int:
+        return coins + 1
+
+    work: list[Awaitable[Any]] = [
+        modify(ref(Account, "first"), Account.coins, more),  # it goes alone; the next two together
+        session.run(failing),
+        modify(ref(Account, "a"), Account.coins, more),
+    ]
+    first, failed, third = await asyncio.gather(*work, return_exceptions=True)
+    assert first == 1
+    assert isinstance(failed, DecodeError)
+    assert third == 2
+    assert (await get(Account, "a")).coins == 2
