@@ -7,7 +7,6 @@ that is forgotten between two lines is closed with the object, and its place in 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -17,33 +16,29 @@ from weakref import WeakSet
 
 import redis
 import redis.connection
-from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
 from redis.retry import Retry
 
+from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
-from rapyer_core.transports.wire import (
-    PLAIN,
-    as_reply,
-    backoff_free_retry,
-    connection_parameters,
-    pack,
-    refused_connection,
-)
+from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
+from rapyer_core.transports.wire import backoff_free_retry, connection_parameters, pack, refused_connection
 
-_UNWATCH: Command = (b"UNWATCH",)
+_UNWATCH = pack([(b"UNWATCH",)])
 
 
 class Link:
     """One connection. Not for two threads at once."""
 
-    __slots__ = ("__weakref__", "_connection", "_pid", "_timeout", "_unwatch", "watching")
+    __slots__ = ("__weakref__", "_channel", "_connection", "_process", "_timeout", "_unwatch", "watching")
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
-        self._pid = os.getpid()
+        self._process = processes.current
+        self._channel: Channel | RedisPyChannel | None = None
+        """None: not connected, or commands were sent that are not answered yet."""
         self.watching = False
         self._unwatch = False
 
@@ -56,95 +51,56 @@ class Link:
         A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
         to be sent relies on the WATCH.
         """
-        if self._pid != os.getpid():
+        if self._process is not processes.current:
             # A block that was open at a fork. The socket is the parent's.
             raise Lost(sent=False)
-        self._ready()
-        extra = self._unwatch
-        packed = pack((_UNWATCH, *commands) if extra else commands)
-        count = len(commands) + extra
-        replies: list[Reply] = []
-        done = timed_out = False
+        packed, count = pack(commands), len(commands)
+        channel, self._channel = self._channel, None
+        if channel is None or channel.has_data() or channel.poll(0):
+            channel = self._connect()
+        unwatch, self._unwatch = self._unwatch, False
+        if unwatch:
+            packed, count = _UNWATCH + packed, count + 1
+        timed_out = False
         try:
             # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
             # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
             self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
-            self._unwatch = False
-            self._connection.send_packed_command([packed], check_health=False)
-            replies = self._replies(count)
-            done = True
+            replies = channel.exchange(packed, count)
         except (redis.TimeoutError, TimeoutError):
             timed_out = True
         except (redis.RedisError, OSError):
             pass
-        finally:
-            if not done:
-                self.close()
-        if not done:
-            raise Lost(sent=True, timed_out=timed_out)
-        return replies[1:] if extra else replies
-
-    def _ready(self) -> None:
-        """Connect, also when the other side closed or something unread is waiting."""
-        connection = self._connection
-        if connection.is_connected:
-            try:
-                if not connection.can_read(0):
-                    return
-            except (redis.RedisError, OSError):
-                pass
-            relied = self.watching
+        except BaseException:
             self.close()
-            if relied:
-                raise Lost(sent=False)
-        elif self.watching:
-            self.watching = False
+            raise
+        else:
+            self._channel = channel
+            return replies[1:] if unwatch else replies
+        self.close()
+        raise Lost(sent=True, timed_out=timed_out)
+
+    def _connect(self) -> Channel | RedisPyChannel:
+        """Connect, after closing what is of no use any more."""
+        relied = self.watching
+        self.close()
+        if relied:
             raise Lost(sent=False)
-        self._unwatch = False
-        done = timed_out = False
+        timed_out = False
         refused: Exception | None = None
         try:
-            connection.connect()
-            done = True
+            self._connection.connect()
+            return channel_of(self._connection, self._timeout)
         except redis.RedisError as error:
             timed_out = isinstance(error, redis.TimeoutError)
             refused = refused_connection(error)
         except OSError:
             pass
-        finally:
-            if not done:
-                self.close()
-        if refused is not None:
-            raise refused
-        if not done:
-            raise Lost(sent=False, timed_out=timed_out)
-
-    def _replies(self, count: int) -> list[Reply]:
-        """All replies within one timeout for the batch."""
-        parser = self._connection._parser
-        if type(parser) is not _HiredisParser:
-            return [self._slowly() for _ in range(count)]
-        reader: Any = parser._reader
-        read: Any = parser.read_from_socket
-        gets, end = reader.gets, 0.0
-        replies: list[Reply] = []
-        while len(replies) < count:
-            reply = gets(False)
-            if reply is NOT_ENOUGH_DATA:
-                if not end:
-                    end = time.monotonic() + self._timeout
-                    read()
-                else:
-                    read(timeout=max(0.001, end - time.monotonic()))
-            else:
-                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
-        return replies
-
-    def _slowly(self) -> Reply:
-        try:
-            return as_reply(self._connection.read_response(disable_decoding=True, disconnect_on_error=False))
-        except (redis.ResponseError, redis.BusyLoadingError) as error:
-            return as_reply(error)
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise refused or Lost(sent=False, timed_out=timed_out)
 
     def free(self) -> None:
         """Nobody holds the link any more: a WATCH that is still on it is lifted with the next round trip."""
@@ -153,12 +109,18 @@ class Link:
 
     def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
+        self._channel = None
         self.watching = self._unwatch = False
         self._connection.disconnect()
 
 
 class Pool:
-    """Links of one process: at most max_connections, shared by all threads, handed out in the order asked for."""
+    """Links of one process: at most max_connections, shared by all threads, handed out in the order asked for.
+
+    Who finds a link that is free takes it, and gives it back, without a lock: a list takes and gives one at a time. The
+    lock is for those who must wait. They say so before they look, and whoever gives back looks for them afterwards, so
+    that one of the two sees the other.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._class, self._arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
@@ -166,14 +128,28 @@ class Pool:
         self._timeout = settings.timeout
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
+        self._process = processes.current
         self._links: WeakSet[Link] = WeakSet()
         self._idle: list[Link] = []
         self._lock = threading.Lock()
         self._waiting: deque[threading.Condition] = deque()
         self._closed = False
 
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
+        link = self.acquire()
+        try:
+            return link.roundtrip(commands)
+        finally:
+            self.release(link)
+
     def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""
+        if self._idle and not self._waiting:
+            try:
+                return self._idle.pop()
+            except IndexError:
+                pass
         with self._lock:
             if not self._waiting and (link := self._take()) is not None:
                 return link
@@ -199,14 +175,6 @@ class Pool:
         if self._waiting:
             self._waiting[0].notify()
 
-    def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
-        link = self.acquire()
-        try:
-            return link.roundtrip(commands)
-        finally:
-            self.release(link)
-
     def spare(self, reserve: int) -> Link | None:
         """A link that is free now, if more than reserve of them are; else None."""
         with self._lock:
@@ -218,7 +186,10 @@ class Pool:
         if self._closed:
             raise SessionClosed("the session was closed")
         if self._idle:
-            return self._idle.pop()
+            try:
+                return self._idle.pop()
+            except IndexError:
+                pass
         if len(self._links) >= self.size:
             return None
         arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
@@ -228,21 +199,34 @@ class Pool:
 
     def release(self, link: Link) -> None:
         """Give a link back. One of a parent process is forgotten, its socket left alone."""
-        with self._lock:
-            if link not in self._links:
-                return
+        if link.watching:
             link.free()
-            if not self._closed:
-                self._idle.append(link)
+        self._idle.append(link)
+        if self._waiting or self._closed:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Of what is free: let the first of those who wait take it, or, after the end, close it."""
+        if self._process is not processes.current:
+            # Whoever waits is in the parent, and the lock may be held there for ever.
+            return
+        if self._closed:
+            self._close_idle()
+        else:
+            with self._lock:
                 self._call_next()
-                return
-        link.close()
 
     def close(self) -> None:
         """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
+        self._closed = True
         with self._lock:
-            self._closed = True
             self._call_next()
-            idle, self._idle = self._idle, []
-        for link in idle:
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                return
             link.close()

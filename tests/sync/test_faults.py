@@ -351,7 +351,7 @@ def test_an_exception_at_any_place_of_the_transport(session: rc.Session, write: 
     for nth in range(1, 2000):
         rc.save(Player("alice", coins=10), overwrite=True)
         try:
-            with InterruptAt(nth, ("rapyer_core/transports/blocking.py",)):
+            with InterruptAt(nth, ("rapyer_core/transports/blocking.py", "rapyer_core/transports/channel.py")):
                 write()
         except Interrupted:
             pass

@@ -1,0 +1,166 @@
+"""One connected blocking socket: packed commands out, replies in. No pools, no WATCH, no connecting.
+
+Works on what redis-py connected, past its ``Connection``: a write without asking the system first whether it may
+write, the reader of hiredis fed and emptied directly, and one deadline for a whole batch. ``Channel`` knows sockets,
+plain and TLS, that are read by hiredis; ``RedisPyChannel`` uses redis-py's public methods for everything else.
+
+Whatever is raised here, KeyboardInterrupt included, may leave replies unread: the connection is of no use then.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import redis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
+
+from rapyer_core.requests import Reply
+from rapyer_core.transports.wire import PLAIN, as_reply
+
+
+class Channel:
+    """A socket and its reader. Not for two threads at once."""
+
+    __slots__ = (
+        "_buffer",
+        "_feed",
+        "_gets",
+        "_pending",
+        "_receive",
+        "_socket",
+        "_timeout",
+        "_write",
+        "has_data",
+        "poll",
+    )
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        parser, sock = connection._parser, connection._sock
+        reader = parser._reader
+        self._socket: socket.socket = sock
+        self._timeout = timeout
+        self._buffer: bytearray = parser._buffer
+        self._feed, self._gets = reader.feed, reader.gets
+        self._receive = sock.recv_into
+        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
+        # A socket with a timeout does not block by itself: Python would ask before each write whether it may.
+        bare = type(sock) is socket.socket and os.name == "posix"
+        self._write: Callable[[bytes], int] = partial(os.write, sock.fileno()) if bare else sock.send
+        self.has_data: Callable[[], bool] = reader.has_data
+        """Whether something was received that belongs to no command."""
+        self.poll = _poll(sock)
+        """Wait so many milliseconds; whether something can be received then, the end of the connection for one."""
+
+    def exchange(self, packed: bytes, count: int) -> list[Reply]:
+        """Send commands and receive so many replies, all within the timeout. Error replies are values.
+
+        TimeoutError, OSError, RedisError.
+        """
+        end = time.monotonic() + self._timeout
+        try:
+            sent = self._write(packed)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(packed):
+            self._feed(self._buffer, 0, self._receive(self._buffer))
+        else:
+            self._send_rest(memoryview(packed)[sent:], end)
+        gets, replies = self._gets, list[Reply]()
+        while len(replies) < count:
+            reply = gets(False)
+            if reply is NOT_ENOUGH_DATA:
+                self._receive_more(end)
+            else:
+                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
+        return replies
+
+    def _receive_more(self, end: float) -> None:
+        if not (self._pending is not None and self._pending()) and not self.poll(_left(end)):
+            raise TimeoutError
+        size = self._receive(self._buffer)
+        if not size:
+            raise ConnectionResetError
+        self._feed(self._buffer, 0, size)
+
+    def _send_rest(self, rest: memoryview, end: float) -> None:
+        """Send what was not taken at once. Receives meanwhile: the other side may read no more until somebody does."""
+        if self._pending is not None or os.name != "posix":
+            self._socket.sendall(rest)
+            return
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN | select.POLLOUT)
+        while rest:
+            ready = poller.poll(_left(end))
+            if not ready:
+                raise TimeoutError
+            if ready[0][1] & select.POLLIN:
+                self._receive_more(end)
+            if ready[0][1] & ~select.POLLIN:
+                try:
+                    rest = rest[os.write(self._socket.fileno(), rest) :]
+                except BlockingIOError:
+                    continue
+
+
+def _left(end: float) -> int:
+    """Milliseconds, rounded up. TimeoutError if none are left."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return int(left * 1000) + 1
+
+
+def _poll(sock: Any) -> Callable[[int], object]:
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        return poller.poll
+    return partial(_poll_by_selectors, sock)
+
+
+def _poll_by_selectors(sock: Any, milliseconds: int) -> object:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return selector.select(milliseconds / 1000)
+
+
+class RedisPyChannel:
+    """The same for connections that only redis-py knows how to read. Each reply has a timeout of its own."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def has_data(self) -> bool:
+        return False
+
+    def poll(self, milliseconds: int) -> object:
+        try:
+            return self._connection.can_read(milliseconds / 1000)
+        except (redis.RedisError, OSError):
+            return True
+
+    def exchange(self, packed: bytes, count: int) -> list[Reply]:
+        self._connection.send_packed_command([packed], check_health=False)
+        return [self._receive() for _ in range(count)]
+
+    def _receive(self) -> Reply:
+        try:
+            return as_reply(self._connection.read_response(disable_decoding=True, disconnect_on_error=False))
+        except (redis.ResponseError, redis.BusyLoadingError) as error:
+            return as_reply(error)
+
+
+def channel_of(connection: Any, timeout: float) -> Channel | RedisPyChannel:
+    """The channel of a connection that is connected. timeout: seconds, of one exchange; the socket has the same."""
+    if type(connection._parser) is _HiredisParser and connection._sock.gettimeout():
+        return Channel(connection, timeout)
+    return RedisPyChannel(connection)
