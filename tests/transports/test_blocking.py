@@ -107,12 +107,11 @@ def test_replies_come_in_order_whatever_their_kind(pool: Pool) -> None:
         (b"LPUSH", b"k", b"x"),
         (b"MGET", b"k", b"n"),
     ]
-    for _ in range(3):
+    for counted in (2, 4, 6):
         stored, number, missing, refused, both = pool.ask(commands)
-        assert (stored, missing, both) == (b"OK", None, [b"v", b"%d" % number])
+        assert (stored, number, missing, both) == (b"OK", counted, None, [b"v", b"%d" % counted])
         assert isinstance(refused, ServerError)
         assert refused.code == "WRONGTYPE"
-    assert number == 6
 
 
 def test_errors_inside_an_exec_are_values_too(pool: Pool) -> None:
