@@ -21,7 +21,7 @@ from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, unescape_pk
-from rapyer_core.models import Model, Ref, model_of, own_model, pk_of, ref_parts
+from rapyer_core.models import Model, Ref, not_a_model, own_model, pk_of, ref_parts
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
@@ -77,17 +77,10 @@ class Context:
         """The stored object that an instance, or a ``ref``, stands for."""
         model = own_model(type(obj))
         if model is None:
-            if isinstance(obj, Ref):
-                model, pk = ref_parts(obj)
-                return self.collection(model).target(pk)
-            if hasattr(type(obj), "__rapyer_draft__"):
-                raise TypeError(
-                    "a draft belongs to its block, which commits what is done to it: give the object or a ref"
-                )
-            model = model_of(type(obj))
+            return self._stand_in(obj)
         collection = self.collection(model)
-        state = state_of(obj)
-        text, key = collection.address(pk_of(obj))
+        state, name = state_of(obj), collection.key_name
+        text, key = collection.address(pk_of(obj) if name is None else getattr(obj, name))
         if state.pk != text and state.stored is not None and state.pk is not None:
             raise ConstraintError(
                 model=model.name,
@@ -95,6 +88,15 @@ class Context:
                 reason="the key field of a loaded object was changed; insert a new object and delete the old one",
             )
         return Target(collection, text, key, obj)
+
+    def _stand_in(self, obj: Any) -> Target:
+        """What a ``ref`` stands for. TypeError for whatever else is no instance of a model."""
+        if isinstance(obj, Ref):
+            model, pk = ref_parts(obj)
+            return self.collection(model).target(pk)
+        if hasattr(type(obj), "__rapyer_draft__"):
+            raise TypeError("a draft belongs to its block, which commits what is done to it: give the object or a ref")
+        raise not_a_model(type(obj))
 
 
 class Named:
@@ -142,6 +144,11 @@ class Collection(Generic[T]):
     def key_slot(self) -> Slot | None:
         """The Key field, if the class has one."""
         return self.plan.key_slot
+
+    @cached_property
+    def key_name(self) -> str | None:
+        """The attribute of the Key field, if the class has one."""
+        return None if self.key_slot is None else str(self.key_slot.steps[0])
 
     @cached_property
     def indexes(self) -> tuple[IndexField, ...]:

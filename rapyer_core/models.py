@@ -40,8 +40,10 @@ class ModelMeta(type):
 
     def __getattribute__(cls, name: str) -> Any:
         model = _dict_of(cls).get(MODEL)
-        if model is not None and name in model.names:
-            return Path(model, (name,))
+        if model is not None:
+            path = model.paths.get(name)
+            if path is not None:
+                return path
         return type.__getattribute__(cls, name)
 
 
@@ -67,7 +69,7 @@ class Model(Generic[T]):
         self.history = history
         self.registry = registry
         self._plan: Plan[T] | None = None
-        self.names = frozenset(_field_names(cls))
+        self.paths = {name: Path(self, (name,)) for name in _field_names(cls)}
         self.frozen = _is_frozen(cls)
 
     @property
@@ -284,21 +286,22 @@ def model_of(cls: Any) -> Model[Any]:
         cls = get_origin(cls) or cls
     model = _dict_of(cls).get(MODEL) if isinstance(cls, type) else None
     if model is None:
-        raise TypeError(_not_a_model(cls))
+        raise not_a_model(cls)
     found: Model[Any] = model
     return found
 
 
-def _not_a_model(cls: Any) -> str:
+def not_a_model(cls: Any) -> TypeError:
+    """The error for a class, or whatever was given instead of one, that is no model."""
     if not isinstance(cls, type):
-        return f"a model class is expected, not {type(cls).__name__}"
+        return TypeError(f"a model class is expected, not {type(cls).__name__}")
     parent = next((base for base in cls.__mro__[1:] if MODEL in _dict_of(base)), None)
     if parent is not None:
-        return (
+        return TypeError(
             f"{cls.__qualname__} is a subclass of the model {parent.__qualname__} but no model itself: "
             "decorate it with @redis_model (its objects then have keys of their own)"
         )
-    return f"{cls.__qualname__} is no model: decorate it with @redis_model"
+    return TypeError(f"{cls.__qualname__} is no model: decorate it with @redis_model")
 
 
 def paths(cls: type[T]) -> T:

@@ -128,11 +128,12 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
 
     Raises LookupError, AttributeError or TypeError if the instance has no such place.
     """
-    if slot.is_field and len(slot.steps) == 1:
-        _set(obj, slot.steps[0], value)
+    steps = slot.steps
+    if slot.is_field and len(steps) == 1:
+        object.__setattr__(obj, cast(str, steps[0]), value)
         return
-    if slot.is_field and len(slot.steps) == 2:
-        first, last = slot.steps
+    if slot.is_field and len(steps) == 2:
+        first, last = steps
         holder = stepped(obj, first)
         if type(holder) is dict and isinstance(last, Item):
             _set(obj, first, {**holder, last.key: value})

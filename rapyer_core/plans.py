@@ -61,13 +61,21 @@ class Plan(Generic[T]):
         self.cls = cls
         self.name = name
         self.registry = registry
+        self._as_of = Registry.latest
         self.version = registry.version
         self.mapper: Mapper[T] = registry.mapper(cls)
 
     @property
     def is_current(self) -> bool:
         """Whether nothing was registered since."""
-        return self.version == self.registry.version
+        latest = Registry.latest
+        if self._as_of is latest:
+            return True
+        if self.version != self.registry.version:
+            return False
+        # What was registered since is none of ours.
+        self._as_of = latest
+        return True
 
     @cached_property
     def key_slot(self) -> Slot | None:

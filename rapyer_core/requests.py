@@ -6,6 +6,8 @@ blocking code) carries them out:
 * ``Batch``  -> ``list`` of replies, one per command, in order. An error reply is a :class:`ServerError` value in
   that list, never raised. A connection that was lost, or did not answer in time, is *thrown* into the
   generator as :class:`Lost`. The commands leave no trace on the connection that carries them.
+* ``Blind``  -> the replies to its commands, run as one MULTI/EXEC; a :class:`ServerError` when the server refused it,
+  None when it did so because of what others had written with it. Nothing was written then.
 * ``Watch``  -> the replies to its reads, made under a WATCH of its keys that lasts until the operation's next request.
 * ``Exec``   -> the replies to the commands that were decided on, run as one MULTI/EXEC; None when something watched has
   changed, or nothing is watched any more; a :class:`ServerError` when the server refused it. Nothing was written then.
@@ -35,6 +37,19 @@ class Batch(NamedTuple):
     """Commands that travel in one write and whose replies are read together: one round trip."""
 
     commands: Sequence[Command]
+
+
+class Blind(NamedTuple):
+    """Write without having seen anything: one round trip.
+
+    Several operations of this session that do so in the same tick may share one MULTI/EXEC. keys: what is written.
+    patience: seconds to wait while a transaction has one of them to itself. alone: with nobody else.
+    """
+
+    keys: Sequence[bytes]
+    commands: Sequence[Command]
+    patience: float
+    alone: bool = False
 
 
 class Watch(NamedTuple):
@@ -94,7 +109,7 @@ class Turn(NamedTuple):
     timeout: float
 
 
-Request = Batch | Watch | Exec | Pause | Listen | Turn
+Request = Batch | Blind | Watch | Exec | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 
@@ -129,11 +144,6 @@ class Lost(Exception):
 
 MULTI: Command = (b"MULTI",)
 EXEC: Command = (b"EXEC",)
-
-
-def atomic(commands: Sequence[Command]) -> Batch:
-    """The commands as one MULTI/EXEC."""
-    return Batch((MULTI, *commands, EXEC))
 
 
 def outcome(replies: list[Reply], start: int, count: int, alone: bool) -> list[Reply] | ServerError | None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -15,7 +15,7 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
+from rapyer_core.requests import Batch, Blind, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
@@ -89,16 +89,16 @@ class Loop:
             raise
         return reservation
 
-    def must_wait(self, turn: Turn) -> bool:
+    def must_wait(self, keys: Sequence[bytes]) -> bool:
         """Whether somebody else has one of the keys to itself."""
-        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(turn.keys))
+        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(keys))
 
-    async def let_pass(self, turn: Turn) -> None:
-        """Wait until nobody else has one of the keys to itself."""
-        keys = [key for key in self._not_mine(turn.keys) if key in self.reserved]
+    async def let_pass(self, keys: Sequence[bytes], timeout: float) -> None:
+        """Wait until nobody else has one of the keys to itself, no longer than timeout seconds."""
+        taken = [key for key in self._not_mine(keys) if key in self.reserved]
         with suppress(Conflict):
-            await self.turns.take(keys, turn.timeout)
-            self.turns.give_back(keys)
+            await self.turns.take(taken, timeout)
+            self.turns.give_back(taken)
 
     def _not_mine(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         if not self.reserved:
@@ -123,14 +123,31 @@ class Session:
             raise SessionClosed("the session was closed")
         return self._loops.get()
 
-    def run(self, operation: Operation[R], watcher: Watcher | None = None) -> Awaitable[R]:
+    async def run(self, operation: Operation[R], watcher: Watcher | None = None) -> R:
         """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
+        answer: Any = None
+        failure: BaseException | None = None
         try:
-            driver = _Driver(self.loop, watcher)
-        except BaseException:
+            loop = self.loop
+            # Most operations are one request, which needs nothing of a driver.
+            while True:
+                request = operation.send(answer) if failure is None else operation.throw(failure)
+                failure = None
+                try:
+                    if type(request) is Batch and watcher is None:
+                        answer = await loop.pool.ask(request.commands)
+                    elif type(request) is Blind and watcher is None and not loop.reserved:
+                        answer = await loop.pool.write(request.commands, request.alone)
+                    else:
+                        break
+                except Exception as error:
+                    failure = error
+            return await _Driver(loop, watcher).drive(operation, request)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
             operation.close()
-            raise
-        return driver.drive(operation)
 
     async def run_watching(self, operation: Operation[R]) -> tuple[R, Watcher | None]:
         """Drive an operation to its end; with its result, what it watches for the next one."""
@@ -185,40 +202,37 @@ class _Driver:
         self._ear: Ear | None = None
         self.watcher = watcher
 
-    async def drive(self, operation: Operation[R]) -> R:
-        """Request by request; errors of a request are raised inside the operation."""
+    async def drive(self, operation: Operation[R], request: Request | None = None) -> R:
+        """Request by request; errors of one are raised inside the operation. request: one that it made already."""
         loop = self._loop
-        answer: Any = None
-        failure: BaseException | None = None
         try:
+            if request is None:
+                request = operation.send(None)
             while True:
-                request = operation.send(answer) if failure is None else operation.throw(failure)
-                failure = None
+                answer: Any = None
+                failure: BaseException | None = None
                 try:
-                    if type(request) is Batch:
-                        if self.watcher is not None:
-                            self.leave()
-                        answer = await loop.pool.ask(request.commands)
-                    elif type(request) is Exec:
+                    if type(request) is Exec:
                         watcher, self.watcher = self.watcher, None
                         answer = None if watcher is None else await watcher.commit(request.decide)
                         if type(answer) is Failed:
                             failure = answer.error
                     elif type(request) is Turn:
-                        answer = bool(loop.reserved) and loop.must_wait(request)
+                        answer = bool(loop.reserved) and loop.must_wait(request.keys)
                         if answer:
                             self.leave()
-                            await loop.let_pass(request)
+                            await loop.let_pass(request.keys, request.timeout)
                     elif type(request) is Watch:
                         self.leave()
                         self.watcher = loop.watches.enter(request)
                         answer = await self.watcher.replies()
                     else:
                         self.leave()
-                        answer = await self._wait(request)
+                        answer = await self._ask(request)
                 except Exception as error:
                     self.leave()
                     failure = error
+                request = operation.send(answer) if failure is None else operation.throw(failure)
         except StopIteration as end:
             result: R = end.value
             return result
@@ -227,13 +241,21 @@ class _Driver:
             if not self._keeps:
                 self.end()
 
-    async def _wait(self, request: Request) -> bool | None:
+    async def _ask(self, request: Request) -> Any:
+        """The answer to a request that has nothing to do with watching."""
+        loop = self._loop
+        if type(request) is Batch:
+            return await loop.pool.ask(request.commands)
+        if type(request) is Blind:
+            if loop.must_wait(request.keys):
+                await loop.let_pass(request.keys, request.patience)
+            return await loop.pool.write(request.commands, request.alone)
         if type(request) is Pause:
             await sleep(request.seconds)
             return None
         assert type(request) is Listen, request
         if self._ear is None:
-            self._ear = self._loop.listener.ear(request.channel)
+            self._ear = loop.listener.ear(request.channel)
         return await self._ear.wait(request.seconds)
 
     def leave(self) -> None:

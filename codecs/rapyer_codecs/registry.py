@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, overload
 
 from .classes import is_record_class
 from .codec import Codec, Decode, Encode
@@ -65,7 +65,12 @@ class _Place:
 
 
 class Registry:
-    """A set of codecs. `child()` makes one that adds to it; a registration counts from then on, everywhere."""
+    """A set of codecs. `child()` makes one that adds to it; a registration counts from then on, everywhere.
+
+    `latest`: another one after each registration, on whatever registry: while it is the same, nothing has changed.
+    """
+
+    latest: ClassVar[object] = object()
 
     def __init__(self, *, limits: Limits | None = None, parent: Registry | None = None) -> None:
         """`limits`: of the parent unless given. `parent`: whose rules count where this registry has none of
@@ -84,7 +89,7 @@ class Registry:
     def factory(self, predicate: Predicate, factory: Factory) -> None:
         """Add a rule: hints that the predicate accepts get the factory's shape."""
         self._rules.append((predicate, factory))
-        self._version += 1
+        self._changed()
 
     def leaf(self, cls: type | str, encode: Encode, decode: Decode, *, in_any: bool = True, **options: Any) -> None:
         """Add a codec for exactly this class, whose functions check the type themselves.
@@ -104,7 +109,11 @@ class Registry:
     def in_any(self, *hints: Any) -> None:
         """Let values of these types stand in Any."""
         self._any.extend(hints)
+        self._changed()
+
+    def _changed(self) -> None:
         self._version += 1
+        Registry.latest = object()
 
     @overload
     def register(self, cls: type[T], *, encode: Callable[[T], str | bytes], decode: Callable[[bytes], T]) -> None: ...

@@ -23,7 +23,7 @@ def adopt(target: Target, slot: Slot, fields: Fields) -> None:
     if not adopts(target):
         return
     if slot.stands_alone and slot.name in fields:
-        adopt_fields(target, [(slot, slot.decode(fields[slot.name]))], fields)
+        adopt_value(target, slot, slot.decode(fields[slot.name]), fields[slot.name])
         return
     if _shows(target, slot, fields):
         remember(target, [(slot, fields)])
@@ -49,6 +49,20 @@ def _parts(places: Collection[bytes], fields: Fields) -> dict[bytes, Fields]:
             if holder in found:
                 found[holder][name] = value
     return found
+
+
+def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
+    """Show the value of a place that is one stored field, and stands alone. raw: what is stored."""
+    obj = target.obj
+    if obj is None or target.collection.model.frozen:
+        return
+    try:
+        show(slot, obj, value)
+    except _NO_SUCH_PLACE:
+        return
+    state = state_of(obj)
+    if state.stored is not None:
+        attach(obj, State(target.pk, {**state.stored, slot.name: raw}, state.unread))
 
 
 def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fields) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
@@ -37,6 +37,7 @@ from rapyer_core.errors import (
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     Batch,
+    Blind,
     Command,
     Exec,
     Lost,
@@ -47,8 +48,6 @@ from rapyer_core.requests import (
     ServerError,
     Turn,
     Watch,
-    atomic,
-    outcome,
 )
 from rapyer_core.retries import Retry, clock
 
@@ -575,30 +574,29 @@ def _unindex(target: Target) -> list[Command]:
 
 
 def blind(
-    ctx: Context,
-    target: Target,
-    commands: Sequence[Command],
-    *,
-    retry: Retry | None = None,
-    on_refused: Callable[[ServerError], None] | None = None,
+    ctx: Context, target: Target, commands: Sequence[Command], retry: Retry | None = None, refusable: bool = False
 ) -> Operation[list[Reply]]:
     """Writes that need no stored value: one MULTI/EXEC without WATCH. At most one of them may be refusable.
 
     Returns the replies, one per command. Raises NotFound (and removes what was written to a missing object).
-    retry: how long a server that is loading or busy is waited for.
-    on_refused: called instead of raising when the server refuses the last command, which had no effect then.
+    retry: how long a server that is loading or busy is waited for. refusable: the reply to the last command may be a
+    ServerError, which had no effect then.
     """
-    replies = yield from _blindly(ctx, [target], [(b"HEXISTS", target.key, EXISTS), *commands], retry)
-    if isinstance(replies[0], ServerError):
-        raise refused(target, replies[0])
-    if not replies[0]:
+    key = target.key
+    writes = Blind((key,), ((b"HEXISTS", key, EXISTS), *commands), (retry or ctx.retry).deadline)
+    try:
+        replies = yield writes
+    except Lost as lost:
+        raise unknown([target], lost) from None
+    if type(replies) is not list:
+        replies = yield from _insist([target], writes, replies, retry or ctx.retry)
+    if replies[0] != 1:
+        if isinstance(replies[0], ServerError):
+            raise refused(target, replies[0])
         yield from remove_debris(target)
         raise NotFound(**target.data)
-    last = replies[-1]
-    if isinstance(last, ServerError):
-        if on_refused is None:
-            raise refused(target, last)
-        on_refused(last)
+    if isinstance(replies[-1], ServerError) and not refusable:
+        raise refused(target, replies[-1])
     return replies[1:]
 
 
@@ -616,25 +614,39 @@ def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
     return sum(reply == 1 for reply in replies[: len(targets)])
 
 
-def _blindly(
-    ctx: Context, targets: Sequence[Target], commands: Sequence[Command], retry: Retry | None = None
+def _blindly(ctx: Context, targets: Sequence[Target], commands: Sequence[Command]) -> Operation[list[Reply]]:
+    """One MULTI/EXEC without WATCH; sent again only where the server did nothing yet."""
+    writes = Blind([target.key for target in targets], commands, ctx.retry.deadline)
+    try:
+        replies = yield writes
+    except Lost as lost:
+        raise unknown(targets, lost) from None
+    if isinstance(replies, list):
+        return replies
+    return (yield from _insist(targets, writes, replies, ctx.retry))
+
+
+def _insist(
+    targets: Sequence[Target], writes: Blind, refusal: ServerError | None, retry: Retry
 ) -> Operation[list[Reply]]:
-    """One MULTI/EXEC without WATCH; sent again only while the server says that it does nothing yet."""
-    retry = retry or ctx.retry
-    pauses: Iterator[float] | None = None
-    yield Turn([target.key for target in targets], retry.deadline)
+    """Send writes again that the server refused, while it only says that it does nothing yet. refusal: None, where
+    what others had written with them was refused.
+    """
+    alone = writes._replace(alone=True)
+    pauses = retry.pauses()
     while True:
+        if refusal is not None:
+            pause = next(pauses, None) if refusal.code in PASSING else None
+            if pause is None:
+                raise refused(targets[0], refusal)
+            yield Pause(pause)
         try:
-            replies = outcome((yield atomic(commands)), 0, len(commands), alone=True)
+            replies = yield alone
         except Lost as lost:
             raise unknown(targets, lost) from None
         if isinstance(replies, list):
             return replies
-        pauses = pauses or retry.pauses()
-        pause = next(pauses, None) if replies is not None and replies.code in PASSING else None
-        if pause is None:
-            raise refused(targets[0], replies or ServerError("EXECABORT"))
-        yield Pause(pause)
+        refusal = replies or ServerError("EXECABORT")
 
 
 def remove_debris(target: Target) -> Operation[None]:

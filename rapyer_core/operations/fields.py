@@ -15,7 +15,7 @@ from rapyer_codecs import Slot
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.adoption import adopt, adopt_fields, adopt_unit
+from rapyer_core.operations.adoption import adopt, adopt_unit, adopt_value
 from rapyer_core.operations.commit import Change, Seen, Unit, blind
 from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
@@ -150,35 +150,44 @@ def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> O
     """Add to a number; the new value. An int that is stored by itself: HINCRBY, blind."""
     place = Place.of(ctx, obj, path, options, "leaf")
     site = place.site
-    if isinstance(by, bool) or not isinstance(by, _ADDABLE) or site.number not in _ADDABLE:
-        raise _not_addable(place, by)
-    if site.number is int:
-        if not isinstance(by, int):
-            raise _not_addable(place, by)
-        if site.counter and -_INT64 < by < _INT64 and not place.once:
-            value = yield from _hincrby(place, int(by))
-            if value is not None:
-                return value
+    if type(by) is not int or site.number is not int:
+        by = _addend(place, by)
+    if site.counter and -_INT64 < by < _INT64 and not place.once:
+        replies = yield from blind(ctx, place.target, _counting(place, by), options.retry, refusable=True)
+        counted = replies[-1]
+        if not isinstance(counted, ServerError):
+            _adopt_count(place, counted)
+            return counted
+        # Past 64 bit, or no canonical number.
     return (yield from _edit_leaf(place, _adder(place, by)))
 
 
-def _hincrby(place: Place, by: int) -> Operation[int | None]:
-    """HINCRBY; None when the server refuses it (past 64 bit, or no canonical number), with no effect."""
-    slot, target, start = place.slot, place.target, place.site.start
-    commands: list[Command] = [(b"HINCRBY", target.key, slot.name, by)]
-    if start is not None:
-        commands.insert(0, (b"HSETNX", target.key, slot.name, start))
-    refusals: list[ServerError] = []
-    replies = yield from blind(place.ctx, target, commands, retry=place.options.retry, on_refused=refusals.append)
-    if refusals:
-        return None
-    value = int(replies[-1])
-    text = b"%d" % value
+def _addend(place: Place, by: Any) -> Any:
+    """What is added, if it is a number that can be added to one of the place's type; an int as a plain one."""
+    number = place.site.number
+    if isinstance(by, bool) or not isinstance(by, _ADDABLE) or number not in _ADDABLE:
+        raise _not_addable(place, by)
+    if number is int:
+        if not isinstance(by, int):
+            raise _not_addable(place, by)
+        return int(by)
+    return by
+
+
+def _counting(place: Place, by: int) -> tuple[Command, ...]:
+    """The commands that count a place up. The server may refuse the last, which has no effect then."""
+    key, name, start = place.target.key, place.slot.name, place.site.start
+    if start is None:
+        return ((b"HINCRBY", key, name, by),)
+    return (b"HSETNX", key, name, start), (b"HINCRBY", key, name, by)
+
+
+def _adopt_count(place: Place, count: int) -> None:
+    slot, text = place.slot, b"%d" % count
     if slot.stands_alone:
-        adopt_fields(target, ((slot, value),), {slot.name: text})
+        adopt_value(place.target, slot, count, text)
     else:
-        adopt(target, slot, {slot.name: text})
-    return value
+        adopt(place.target, slot, {slot.name: text})
 
 
 def _adder(place: Place, by: Any) -> Callable[[Any], Any]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapyer_codecs import Item, RapyerError, Slot
-from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Collection, Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.expressions import Path, parts_of
@@ -24,8 +23,7 @@ from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How one write is done. None: as the session says."""
 
     retry: Retry | None = None
@@ -74,54 +72,59 @@ def _has_fixed_default(cls: Any, slot: Slot) -> bool:
 
 def site_of(collection: Collection[Any], path: Any) -> Site:
     """The site that a path leads to. PathError."""
-    own = isinstance(path, Path) and parts_of(path)[0] is collection.model
-    known: Any = parts_of(path)[1] if own else path if type(path) is str else None
-    site: Site | None = None
-    # A key that is no str may be equal to one of another type: 1, True and 1.0.
-    if known is not None and (type(known) is str or all(type(step) is str for step in known)):
-        site = collection.sites.get(known)
-    else:
-        known = None
+    known: Any = path
+    if type(path) is Path:
+        model, known = parts_of(path)
+        if model.cls is not collection.model.cls:
+            return Site(collection, collection.slot(path))
+    elif type(path) is not str:
+        return Site(collection, collection.slot(path))
+    site: Site | None = collection.sites.get(known)
     if site is None:
         site = Site(collection, collection.slot(path))
-        if known is not None:
+        # A key that is no str may be equal to one of another type: 1, True and 1.0.
+        if type(known) is str or all(type(step) is str for step in known):
             if len(collection.sites) >= SITES:
                 collection.sites.clear()
             collection.sites[known] = site
     return site
 
 
-@dataclass(slots=True)
 class Place:
     """One field of one stored object, and how it may be written."""
 
-    ctx: Context
-    target: Target
-    site: Site
-    slot: Slot
-    options: Options
+    __slots__ = ("ctx", "options", "site", "slot", "target")
+
+    def __init__(self, ctx: Context, target: Target, site: Site, options: Options) -> None:
+        self.ctx = ctx
+        self.target = target
+        self.site = site
+        self.slot = site.slot
+        self.options = options
 
     @classmethod
     def of(cls, ctx: Context, obj: Any, path: Any, options: Options, *kinds: str) -> Place:
         """Look the path up. PathError unless it leads to one of these kinds (all, if none is given)."""
         target = ctx.target(obj)
-        with target.collection.named(target.pk):
+        try:
             site = site_of(target.collection, path)
-        slot = site.slot
+        except RapyerError:
+            with target.collection.named(target.pk):
+                raise
         if kinds and site.kind not in kinds:
             wanted = " or ".join("number" if kind == "leaf" else kind for kind in kinds)
             raise PathError(
-                **target.data, path=slot.text, reason=f"this operation is for a {wanted}, not for a {site.kind}"
+                **target.data, path=site.slot.text, reason=f"this operation is for a {wanted}, not for a {site.kind}"
             )
         if site.is_key:
             raise ConstraintError(
-                **target.data, path=slot.text, reason="the key field of a stored object cannot change"
+                **target.data, path=site.slot.text, reason="the key field of a stored object cannot change"
             )
-        return cls(ctx, target, site, slot, options)
+        return cls(ctx, target, site, options)
 
     def at(self, slot: Slot) -> Place:
         """Another place of the same object."""
-        return Place(self.ctx, self.target, Site(self.target.collection, slot), slot, self.options)
+        return Place(self.ctx, self.target, Site(self.target.collection, slot), self.options)
 
     @property
     def once(self) -> bool:
@@ -136,7 +139,7 @@ class Place:
 
     def blindly(self, *commands: Command) -> Operation[list[Reply]]:
         """Write without having seen anything; the replies."""
-        return blind(self.ctx, self.target, commands, retry=self.options.retry)
+        return blind(self.ctx, self.target, commands, self.options.retry)
 
     def commit(self, unit: Unit) -> Operation[Outcome]:
         """Run one unit."""

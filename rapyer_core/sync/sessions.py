@@ -15,7 +15,7 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
+from rapyer_core.requests import Batch, Blind, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.sync.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
@@ -89,16 +89,16 @@ class Loop:
             raise
         return reservation
 
-    def must_wait(self, turn: Turn) -> bool:
+    def must_wait(self, keys: Sequence[bytes]) -> bool:
         """Whether somebody else has one of the keys to itself."""
-        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(turn.keys))
+        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(keys))
 
-    def let_pass(self, turn: Turn) -> None:
-        """Wait until nobody else has one of the keys to itself."""
-        keys = [key for key in self._not_mine(turn.keys) if key in self.reserved]
+    def let_pass(self, keys: Sequence[bytes], timeout: float) -> None:
+        """Wait until nobody else has one of the keys to itself, no longer than timeout seconds."""
+        taken = [key for key in self._not_mine(keys) if key in self.reserved]
         with suppress(Conflict):
-            self.turns.take(keys, turn.timeout)
-            self.turns.give_back(keys)
+            self.turns.take(taken, timeout)
+            self.turns.give_back(taken)
 
     def _not_mine(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         if not self.reserved:
@@ -125,12 +125,29 @@ class Session:
 
     def run(self, operation: Operation[R], watcher: Watcher | None = None) -> R:
         """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
+        answer: Any = None
+        failure: BaseException | None = None
         try:
-            driver = _Driver(self.loop, watcher)
-        except BaseException:
+            loop = self.loop
+            # Most operations are one request, which needs nothing of a driver.
+            while True:
+                request = operation.send(answer) if failure is None else operation.throw(failure)
+                failure = None
+                try:
+                    if type(request) is Batch and watcher is None:
+                        answer = loop.pool.ask(request.commands)
+                    elif type(request) is Blind and watcher is None and not loop.reserved:
+                        answer = loop.pool.write(request.commands, request.alone)
+                    else:
+                        break
+                except Exception as error:
+                    failure = error
+            return _Driver(loop, watcher).drive(operation, request)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
             operation.close()
-            raise
-        return driver.drive(operation)
 
     def run_watching(self, operation: Operation[R]) -> tuple[R, Watcher | None]:
         """Drive an operation to its end; with its result, what it watches for the next one."""
@@ -185,40 +202,37 @@ class _Driver:
         self._ear: Ear | None = None
         self.watcher = watcher
 
-    def drive(self, operation: Operation[R]) -> R:
-        """Request by request; errors of a request are raised inside the operation."""
+    def drive(self, operation: Operation[R], request: Request | None = None) -> R:
+        """Request by request; errors of one are raised inside the operation. request: one that it made already."""
         loop = self._loop
-        answer: Any = None
-        failure: BaseException | None = None
         try:
+            if request is None:
+                request = operation.send(None)
             while True:
-                request = operation.send(answer) if failure is None else operation.throw(failure)
-                failure = None
+                answer: Any = None
+                failure: BaseException | None = None
                 try:
-                    if type(request) is Batch:
-                        if self.watcher is not None:
-                            self.leave()
-                        answer = loop.pool.ask(request.commands)
-                    elif type(request) is Exec:
+                    if type(request) is Exec:
                         watcher, self.watcher = self.watcher, None
                         answer = None if watcher is None else watcher.commit(request.decide)
                         if type(answer) is Failed:
                             failure = answer.error
                     elif type(request) is Turn:
-                        answer = bool(loop.reserved) and loop.must_wait(request)
+                        answer = bool(loop.reserved) and loop.must_wait(request.keys)
                         if answer:
                             self.leave()
-                            loop.let_pass(request)
+                            loop.let_pass(request.keys, request.timeout)
                     elif type(request) is Watch:
                         self.leave()
                         self.watcher = loop.watches.enter(request)
                         answer = self.watcher.replies()
                     else:
                         self.leave()
-                        answer = self._wait(request)
+                        answer = self._ask(request)
                 except Exception as error:
                     self.leave()
                     failure = error
+                request = operation.send(answer) if failure is None else operation.throw(failure)
         except StopIteration as end:
             result: R = end.value
             return result
@@ -227,13 +241,21 @@ class _Driver:
             if not self._keeps:
                 self.end()
 
-    def _wait(self, request: Request) -> bool | None:
+    def _ask(self, request: Request) -> Any:
+        """The answer to a request that has nothing to do with watching."""
+        loop = self._loop
+        if type(request) is Batch:
+            return loop.pool.ask(request.commands)
+        if type(request) is Blind:
+            if loop.must_wait(request.keys):
+                loop.let_pass(request.keys, request.patience)
+            return loop.pool.write(request.commands, request.alone)
         if type(request) is Pause:
             sleep(request.seconds)
             return None
         assert type(request) is Listen, request
         if self._ear is None:
-            self._ear = self._loop.listener.ear(request.channel)
+            self._ear = loop.listener.ear(request.channel)
         return self._ear.wait(request.seconds)
 
     def leave(self) -> None:

@@ -43,7 +43,7 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether commands can be sent without connecting first."""
-        return self.replies is not None and self.replies.clean
+        return self.replies is not None and self.replies.sound
 
     def post(self, commands: Sequence[Command], sink: Sink) -> None:
         """Send the commands in one write, now if the link is ready; the sink gets their replies, or a Lost.
@@ -52,7 +52,7 @@ class Link:
         to be sent relies on the WATCH.
         """
         replies = self.replies
-        if replies is None or not replies.clean:
+        if replies is None or not replies.sound:
             self._pool.spawn(deliver(self.roundtrip(commands), sink))
             return
         packed = pack(commands)
@@ -95,7 +95,7 @@ class Link:
     def _is_clean(self) -> bool:
         """Connected, the other side has not closed, and nothing unread is waiting."""
         if self.replies is not None:
-            return self.replies.clean
+            return self.replies.sound
         connection = self._connection
         stream = connection._reader
         if stream is None or connection._writer is None:
@@ -211,6 +211,8 @@ class Pool:
         self._line = Line(self, shared)
         self.ask = self._line.ask
         """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
+        self.write = self._line.write
+        """Send them as one MULTI/EXEC, which others of this tick may share; what it came to for them."""
 
     async def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""

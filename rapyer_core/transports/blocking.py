@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
-from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.requests import EXEC, MULTI, Command, Lost, Reply, ServerError, outcome
 from rapyer_core.settings import Settings
 from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
 from rapyer_core.transports.wire import backoff_free_retry, connection_parameters, pack, refused_connection
@@ -142,6 +142,10 @@ class Pool:
             return link.roundtrip(commands)
         finally:
             self.release(link)
+
+    def write(self, commands: Sequence[Command], alone: bool = False) -> list[Reply] | ServerError | None:
+        """Send them as one MULTI/EXEC; what it came to. alone: it always is, among threads."""
+        return outcome(self.ask((MULTI, *commands, EXEC)), 0, len(commands), alone=True)
 
     def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""

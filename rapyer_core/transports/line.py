@@ -1,20 +1,20 @@
 """The shared connection of an event loop: what many tasks ask in one tick travels in one write.
 
-A request that is complete in itself (a read, a MULTI/EXEC without WATCH) needs no connection of its own. A lone request
-is written at once. While others are on their way, or were in the last tick, requests are collected until the end of the
-tick. Each stays its own: its arguments are packed before it joins the others, its replies are counted off for it alone,
-and one that is cancelled in time is not sent.
+A request that is complete in itself (a read, a write without WATCH) needs no connection of its own. A lone request is
+written at once. While others are on their way, or were in the last tick, requests are collected until the end of the
+tick; writes that come one after the other then share a MULTI/EXEC. Each stays its own: its arguments are packed before
+it joins the others, its replies are counted off for it alone, and one that is cancelled in time is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import Command, Lost, Reply
-from rapyer_core.transports.replies import deliver
+from rapyer_core.requests import EXEC, MULTI, Command, Lost, Reply, ServerError, outcome
+from rapyer_core.transports.replies import Part, Shared, deliver
 from rapyer_core.transports.wire import pack
 
 if TYPE_CHECKING:
@@ -29,8 +29,16 @@ LARGE = 64 * 1024
 ONE_WRITE = 512 * 1024
 """Bytes collected for one write, at most; what is left follows in the next tick."""
 
-Part = tuple[bytes, int, "asyncio.Future[list[Reply]]"]
-"""A packed request: bytes, number of commands, who waits."""
+TOGETHER = 256
+"""Commands of one MULTI/EXEC that several share, from which on the next one begins: others wait for it meanwhile."""
+
+BEGIN, END = pack([MULTI]), pack([EXEC])
+
+READ, WRITE, ALONE = range(3)
+"""What a request is: sent as it is; a write, in a MULTI/EXEC with others; a write in one of its own."""
+
+Wish = tuple[bytes, int, "asyncio.Future[Any]", int]
+"""A packed request: bytes, number of commands, who waits, what it is."""
 
 
 class Line:
@@ -40,7 +48,7 @@ class Line:
         """link: None where there is no connection to share; each request is then lent one of the pool's."""
         self._pool = pool
         self._link = link
-        self._outbox: list[Part] = []
+        self._outbox: list[Wish] = []
         self._scheduled = False
         self._company = False
         """Whether others were sent together with, or at the time of, the last request."""
@@ -52,20 +60,36 @@ class Line:
 
         Raises what ``Link.roundtrip`` does.
         """
+        return self._send(commands, READ)
+
+    def write(self, commands: Sequence[Command], alone: bool = False) -> Awaitable[list[Reply] | ServerError | None]:
+        """Send the commands as one MULTI/EXEC, which others may share, unless alone; what it came to for them."""
+        return self._send(commands, ALONE if alone else WRITE)
+
+    def _send(self, commands: Sequence[Command], kind: int) -> Awaitable[Any]:
         link = self._link
-        packed = pack(commands)
-        if link is None or len(commands) >= MANY or len(packed) >= LARGE:
-            return self._pool.ask_alone(packed, len(commands))
-        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        packed, count = pack(commands), len(commands)
+        if link is None or count >= MANY or len(packed) >= LARGE:
+            return self._alone(packed, count, kind)
+        future: asyncio.Future[Any] = self._loop.create_future()
         replies = link.replies
-        if replies is not None and replies.idle and not (self._company or self._outbox) and replies.clean:
-            replies.send(packed, len(commands), self._pool.due(), future)
-            return future
-        self._outbox.append((packed, len(commands), future))
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        if self._company or self._outbox or replies is None or replies.waiting or not replies.sound:
+            self._outbox.append((packed, count, future, kind))
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._flush)
+        elif kind is READ:
+            replies.send(packed, count, self._pool.due(), future)
+        else:
+            replies.send(BEGIN + packed + END, count + 2, self._pool.due(), Shared([(future, 0, count)]))
         return future
+
+    async def _alone(self, packed: bytes, count: int, kind: int) -> Any:
+        """The same on a connection that nobody shares."""
+        if kind is READ:
+            return await self._pool.ask_alone(packed, count)
+        replies = await self._pool.ask_alone(BEGIN + packed + END, count + 2)
+        return outcome(replies, 0, count, alone=True)
 
     def _flush(self) -> None:
         """Send what was collected; first connect, if need be."""
@@ -73,33 +97,33 @@ class Line:
         link = self._link
         if link is None:
             return  # closed meanwhile: who waited was told
-        parts, self._outbox = [part for part in self._outbox if not part[2].done()], []
+        wishes, self._outbox = [wish for wish in self._outbox if not wish[2].done()], []
         replies = link.replies
-        if replies is None or not replies.clean:
-            self._outbox = parts
-            if parts:
+        if replies is None or not replies.sound:
+            self._outbox = wishes
+            if wishes:
                 self._scheduled = True
                 self._connecting = self._pool.start(self._connect(link))
             return
         if not replies.takes_more:
-            self._outbox = parts  # goes on when the connection does
+            self._outbox = wishes  # goes on when the connection does
             return
-        parts = self._measured(parts)
-        self._company = len(parts) + (not replies.idle) > 1
-        if parts:
-            replies.send_all(parts, self._pool.due())
+        wishes = self._measured(wishes)
+        self._company = len(wishes) + bool(replies.waiting) > 1
+        if wishes:
+            replies.send_all(_joined(wishes), self._pool.due())
 
-    def _measured(self, parts: list[Part]) -> list[Part]:
+    def _measured(self, wishes: list[Wish]) -> list[Wish]:
         """As many as one write may have; the rest waits for the next tick."""
         size = 0
-        for number, (packed, _, _) in enumerate(parts):
-            size += len(packed)
+        for number, wish in enumerate(wishes):
+            size += len(wish[0])
             if size > ONE_WRITE and number:
-                self._outbox = parts[number:]
+                self._outbox = wishes[number:]
                 self._scheduled = True
                 self._loop.call_soon(self._flush)
-                return parts[:number]
-        return parts
+                return wishes[:number]
+        return wishes
 
     async def _connect(self, link: Link) -> None:
         """Connect; without success, whoever waits is told."""
@@ -115,9 +139,9 @@ class Line:
             # A connection that we cannot read ourselves carries one request at a time.
             self._link = None
             self._pool.release(link)
-            parts, self._outbox = self._outbox, []
-            for packed, count, future in parts:
-                self._pool.spawn(deliver(self._pool.ask_alone(packed, count), future))
+            wishes, self._outbox = self._outbox, []
+            for packed, count, future, kind in wishes:
+                self._pool.spawn(deliver(self._alone(packed, count, kind), future))
         else:
             link.replies.on_change = self._changed
             self._flush()
@@ -127,8 +151,8 @@ class Line:
             self._flush()
 
     def _fail(self, failure: Lost | ServerRefused) -> None:
-        parts, self._outbox = self._outbox, []
-        for _, _, future in parts:
+        wishes, self._outbox = self._outbox, []
+        for _, _, future, _ in wishes:
             if not future.done():
                 # To each an error of its own: tracebacks grow at the places that raise it.
                 if isinstance(failure, Lost):
@@ -139,8 +163,8 @@ class Line:
     async def close(self) -> None:
         """Wait for what is under way, no longer than its timeout, and close the connection."""
         link, self._link = self._link, None
-        parts, self._outbox = self._outbox, []
-        for _, _, future in parts:
+        wishes, self._outbox = self._outbox, []
+        for _, _, future, _ in wishes:
             if not future.done():
                 future.set_exception(SessionClosed("the session was closed"))
         connecting = self._connecting
@@ -148,9 +172,37 @@ class Line:
             connecting.cancel()
             await asyncio.wait([connecting])
         if link is not None:
-            if link.replies is not None and not link.replies.idle:
+            if link.replies is not None and link.replies.waiting:
                 last = self._loop.create_future()
                 link.post([(b"PING",)], last)
                 await asyncio.wait([last], timeout=self._pool.timeout)
                 last.cancel()
             await link.close()
+
+
+def _joined(wishes: Sequence[Wish]) -> list[Part]:
+    """What is sent for them, in their order. Writes that follow each other make one MULTI/EXEC."""
+    parts: list[Part] = []
+    bodies: list[bytes] = []
+    members: list[tuple[asyncio.Future[Any], int, int]] = []
+    total = 0
+
+    def end_of_writes() -> None:
+        nonlocal bodies, members, total
+        if members:
+            parts.append((b"".join([BEGIN, *bodies, END]), total + 2, Shared(members)))
+            bodies, members, total = [], [], 0
+
+    for packed, count, future, kind in wishes:
+        if members and (kind is not WRITE or total >= TOGETHER):
+            end_of_writes()
+        if kind is READ:
+            parts.append((packed, count, future))
+            continue
+        bodies.append(packed)
+        members.append((future, total, total + count))
+        total += count
+        if kind is ALONE:
+            end_of_writes()
+    end_of_writes()
+    return parts

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
-from rapyer_core.requests import Lost, Reply
+from rapyer_core.requests import Lost, Reply, outcome
 from rapyer_core.transports.wire import PLAIN, as_reply
 
 
@@ -31,6 +31,41 @@ class Sink(Protocol):
     def set_exception(self, error: Exception, /) -> None:
         """There are none: the connection was lost first (Lost), for one."""
         ...
+
+
+Part = tuple[bytes, int, Sink]
+"""Packed commands: bytes, number of commands, who waits for the replies."""
+
+
+class Shared:
+    """A MULTI/EXEC that several share. A sink, which tells each what it came to for them."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Sequence[tuple[asyncio.Future[Any], int, int]]) -> None:
+        """members: who waits, and where their commands begin and end."""
+        self._members = members
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, replies: list[Reply], /) -> None:
+        last = replies[-1]
+        if isinstance(last, list):
+            for future, start, end in self._members:
+                if not future.done():
+                    future.set_result(last[start:end])
+            return
+        alone = len(self._members) == 1
+        for future, start, end in self._members:
+            if not future.done():
+                future.set_result(outcome(replies, start, end - start, alone))
+
+    def set_exception(self, error: Exception, /) -> None:
+        for future, _, _ in self._members:
+            if not future.done():
+                # To each an error of its own: tracebacks grow at the places that raise it.
+                future.set_exception(Lost(sent=True, timed_out=isinstance(error, Lost) and error.timed_out))
 
 
 async def deliver(work: Awaitable[list[Reply]], sink: Sink) -> None:
@@ -55,54 +90,40 @@ class Replies(asyncio.Protocol):
     def __init__(self, reader: Any, transport: Any) -> None:
         self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
         self._transport = transport
-        self._waiting: deque[tuple[Sink, int, float]] = deque()
+        self.waiting: deque[tuple[Sink, int, float]] = deque()
+        """Who was not answered yet, for how many commands, and when it is given up."""
+        self.sound = True
+        """Connected, the other side has not closed, and nothing came that nobody had asked for."""
         self._replies: list[Reply] = []
         self._gave_up = 0.0
-        self._paused = False
+        self.takes_more = True
+        """Whether the connection keeps up with what is sent."""
         self.on_change: Callable[[], None] | None = None
         """Called when the connection broke, and when it takes data again."""
-        self.lost = False
-        self.astray = False
-        """Something came that nobody had asked for: the connection is of no use any more."""
-
-    @property
-    def clean(self) -> bool:
-        """Connected, the other side has not closed, and nothing came unasked."""
-        return not (self.lost or self.astray)
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything was answered."""
-        return not self._waiting
-
-    @property
-    def takes_more(self) -> bool:
-        """Whether the connection keeps up with what is sent."""
-        return not self._paused
 
     @property
     def due(self) -> float:
         """When the oldest of those who wait is given up, by the clock of the event loop; 0: nobody waits."""
-        return self._waiting[0][2] if self._waiting else 0.0
+        return self.waiting[0][2] if self.waiting else 0.0
 
     def send(self, packed: bytes, count: int, due: float, sink: Sink) -> None:
         """Send commands; the sink gets so many replies."""
-        self._waiting.append((sink, count, due))
+        self.waiting.append((sink, count, due))
         self._transport.write(packed)
 
-    def send_all(self, parts: Sequence[tuple[bytes, int, Sink]], due: float) -> None:
+    def send_all(self, parts: Sequence[Part], due: float) -> None:
         """Send commands of several in one write."""
-        self._waiting.extend([(sink, count, due) for _, count, sink in parts])
+        self.waiting.extend([(sink, count, due) for _, count, sink in parts])
         self._transport.write(b"".join([packed for packed, _, _ in parts]))
 
     def give_up(self, now: float) -> None:
         """The server did not answer in time: cut the connection, so that whoever waits goes on."""
         self._gave_up = now
-        self.lost = True
+        self.sound = False
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        waiting, gets, replies = self._waiting, self._gets, self._replies
+        waiting, gets, replies = self.waiting, self._gets, self._replies
         try:
             self._feed(data)
             while waiting:
@@ -117,27 +138,28 @@ class Replies(asyncio.Protocol):
                 if not sink.done():
                     sink.set_result(replies)
                 replies = self._replies
-            self.astray = self._has_data()
+            if self._has_data():
+                self.sound = False
         except Exception:
             # Not RESP, or a reply too large: nothing that follows can be told apart.
-            self.astray = True
+            self.sound = False
             self._transport.abort()
 
     def eof_received(self) -> None:
         # A turn of the event loop before the connection counts as lost: nothing may be sent meanwhile.
-        self.lost = True
+        self.sound = False
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.takes_more = False
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self.takes_more = True
         if self.on_change is not None:
             self.on_change()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        waiting, self._waiting = self._waiting, deque()
+        self.sound = False
+        waiting, self.waiting = self.waiting, deque()
         for sink, _, due in waiting:
             if not sink.done():
                 sink.set_exception(Lost(sent=True, timed_out=0 < due <= self._gave_up))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import redis
 
-from rapyer_core.requests import atomic
+from rapyer_core.requests import EXEC, MULTI
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
 from rapyer_core.transports.blocking import Pool as BlockingPool
 
 WATCH = [(b"WATCH", b"key")]
 READ = [(b"HGETALL", b"key")]
-WRITE = atomic([(b"HSET", b"other", b"f", b"v")]).commands
+WRITE = (MULTI, (b"HSET", b"other", b"f", b"v"), EXEC)
 
 
 async def test_a_read_on_the_same_connection_does_not_hide_it(url: str, redis_client: redis.Redis) -> None:

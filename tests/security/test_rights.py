@@ -18,12 +18,16 @@ from rapyer_core import (
     ServerRefused,
     Session,
     get,
+    get_many,
     increment,
     lock,
     open_session,
     ref,
     save,
+    save_many,
 )
+from rapyer_core.collection import Context
+from rapyer_core.operations import fields
 from tests.security.everything import Citizen, everything
 from tests.support.rights import as_user, create_user, listed_commands
 
@@ -124,6 +128,29 @@ async def test_keys_of_others_are_out_of_reach(admin_url: str, redis_client: red
                 await work()
             assert caught.value.code == "NOPERM"
     assert redis_client.hget("Citizen:alice", "score") == b"7"
+
+
+async def test_a_write_that_is_refused_takes_none_of_those_beside_it_with_it(admin_url: str) -> None:
+    """Writes of one tick share a MULTI/EXEC, which a server that refuses one command refuses as a whole."""
+    create_user(admin_url, listed_commands(), names="app:*")
+    names = [f"c{number}" for number in range(60)]
+    async with open_session(admin_url, prefix="app:") as setup:
+        await save_many([Citizen(name) for name in names], session=setup)
+    async with open_session(as_user(admin_url), prefix="app:") as session:
+        # On the same connection, with the keys of a session that has another prefix.
+        foreign = fields.increment(Context("other:"), ref(Citizen, "c7"), Citizen.level, 1, fields.Options())
+        found: list[Any] = await asyncio.gather(
+            *(increment(ref(Citizen, name), Citizen.level, 5, session=session) for name in names[:30]),
+            session.run(foreign),
+            *(increment(ref(Citizen, name), Citizen.level, 5, session=session) for name in names[30:]),
+            return_exceptions=True,
+        )
+        refused = found.pop(30)
+        assert isinstance(refused, NotApplied)
+        assert refused.code == "NOPERM"
+        assert found == [6] * 60
+        citizens = await get_many(Citizen, names, session=session)
+        assert [citizen and citizen.level for citizen in citizens] == [6] * 60
 
 
 def test_a_user_may_do_nothing_else(admin_url: str) -> None:

@@ -12,7 +12,7 @@ import redis.asyncio
 from redis._parsers.resp2 import _AsyncRESP2Parser
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import Lost, ServerError, atomic
+from rapyer_core.requests import EXEC, MULTI, Lost, ServerError
 from rapyer_core.settings import Settings
 from rapyer_core.transports import line
 from rapyer_core.transports.aio import Pool
@@ -93,7 +93,7 @@ async def test_an_error_reply_is_its_callers_alone(pool: Pool) -> None:
 
 async def test_a_transaction_is_never_torn_by_what_travels_with_it(pool: Pool) -> None:
     async def write(number: int) -> None:
-        *_, done = await pool.ask(atomic([(b"RPUSH", b"list", number), (b"RPUSH", b"list", -number)]).commands)
+        *_, done = await pool.ask((MULTI, (b"RPUSH", b"list", number), (b"RPUSH", b"list", -number), EXEC))
         assert isinstance(done, list)
 
     await asyncio.gather(*(write(number) for number in range(1, 101)), *(pool.ask([(ECHO, b"x")]) for _ in range(100)))
