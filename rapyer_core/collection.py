@@ -56,14 +56,14 @@ class Context:
     retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
     registry: Registry | None = None
-    _collections: dict[Model[Any], Collection[Any]] = field(default_factory=dict, repr=False)
+    _collections: dict[type, Collection[Any]] = field(default_factory=dict, repr=False)
 
     def collection(self, model: Model[T]) -> Collection[T]:
         """The model's objects in this session. A codec registered since the last time counts from now on."""
-        found = self._collections.get(model)
+        found = self._collections.get(model.cls)
         if found is None or not found.plan.is_current:
             found = Collection(model if self.registry is None else model.under(self.registry), self.prefix)
-            self._collections[model] = found
+            self._collections[model.cls] = found
         return found
 
     def own_registry(self) -> Registry:
@@ -75,15 +75,17 @@ class Context:
 
     def target(self, obj: Any) -> Target:
         """The stored object that an instance, or a ``ref``, stands for."""
-        model = own_model(type(obj))
-        if model is None:
-            return self._stand_in(obj)
-        collection = self.collection(model)
+        collection = self._collections.get(type(obj))
+        if collection is None or not collection.plan.is_current:
+            model = own_model(type(obj))
+            if model is None:
+                return self._stand_in(obj)
+            collection = self.collection(model)
         state, name = state_of(obj), collection.key_name
         text, key = collection.address(pk_of(obj) if name is None else getattr(obj, name))
         if state.pk != text and state.stored is not None and state.pk is not None:
             raise ConstraintError(
-                model=model.name,
+                model=collection.model.name,
                 pk=state.pk,
                 reason="the key field of a loaded object was changed; insert a new object and delete the old one",
             )

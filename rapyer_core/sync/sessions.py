@@ -128,7 +128,9 @@ class Session:
         answer: Any = None
         failure: BaseException | None = None
         try:
-            loop = self.loop
+            if self._closed:
+                raise SessionClosed("the session was closed")
+            loop = self._loops.get()
             # Most operations are one request, which needs nothing of a driver.
             while True:
                 request = operation.send(answer) if failure is None else operation.throw(failure)

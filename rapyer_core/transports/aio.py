@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -13,9 +14,9 @@ from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.retry import Retry
 
 from rapyer_core.errors import PoolTimeout, SessionClosed
-from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.requests import Command, Lost, Reply, ServerError
 from rapyer_core.settings import Settings
-from rapyer_core.transports.line import Line
+from rapyer_core.transports.line import READ, WRITE, Line
 from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
 from rapyer_core.transports.wire import (
     as_reply,
@@ -209,9 +210,9 @@ class Pool:
         self._lent = self.size - len(self._every)
         """Links that can be lent out, at most."""
         self._line = Line(self, shared)
-        self.ask = self._line.ask
+        self.ask: Callable[[Sequence[Command]], Awaitable[list[Reply]]] = partial(self._line.send, READ)
         """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
-        self.write = self._line.write
+        self.write: Callable[..., Awaitable[list[Reply] | ServerError | None]] = partial(self._line.send, WRITE)
         """Send them as one MULTI/EXEC, which others of this tick may share; what it came to for them."""
 
     async def acquire(self) -> Link:

@@ -55,20 +55,16 @@ class Line:
         self._connecting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def ask(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
-        """Send the commands, which leave no trace on the connection; their replies.
+    def send(self, kind: int, commands: Sequence[Command], alone: bool = False) -> Awaitable[Any]:
+        """Send the commands, which leave no trace on the connection.
 
-        Raises what ``Link.roundtrip`` does.
+        Of READ: what they are answered. Of WRITE: they go as one MULTI/EXEC, which others may share, unless alone; what
+        it came to for them, as of a ``Blind``. Raises what ``Link.roundtrip`` does.
         """
-        return self._send(commands, READ)
-
-    def write(self, commands: Sequence[Command], alone: bool = False) -> Awaitable[list[Reply] | ServerError | None]:
-        """Send the commands as one MULTI/EXEC, which others may share, unless alone; what it came to for them."""
-        return self._send(commands, ALONE if alone else WRITE)
-
-    def _send(self, commands: Sequence[Command], kind: int) -> Awaitable[Any]:
         link = self._link
         packed, count = pack(commands), len(commands)
+        if alone:
+            kind = ALONE
         if link is None or count >= MANY or len(packed) >= LARGE:
             return self._alone(packed, count, kind)
         future: asyncio.Future[Any] = self._loop.create_future()
