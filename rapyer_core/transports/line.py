@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import EXEC, MULTI, Command, Lost, Reply, ServerError, outcome
+from rapyer_core.requests import EXEC, MULTI, Command, Lost, outcome
 from rapyer_core.transports.replies import Part, Shared, deliver
 from rapyer_core.transports.wire import pack
 
