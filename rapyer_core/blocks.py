@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from rapyer_codecs.lean import dataclass, field
@@ -28,18 +27,25 @@ from rapyer_core.states import see_stored, state_of
 
 def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
     """Read the objects; watching: under a WATCH that the caller goes on holding."""
-    reads: list[Command] = [(b"HGETALL", target.key) for target in targets]
+    keys: list[bytes] = []
+    reads: list[Command] = []
+    for target in targets:
+        keys.append(target.key)
+        reads.append((b"HGETALL", target.key))
     replies: list[Reply] | None = None
     if watching:
-        # On a connection that turns out to be lost, the ordinary way connects anew.
-        with suppress(Lost):
-            replies = yield Watch([target.key for target in targets], reads, spare=True)
+        try:
+            replies = yield Watch(keys, reads, spare=True)
+        except Lost:
+            replies = None  # the ordinary way connects anew
     if replies is None:
         replies = yield from read(ctx, reads, **targets[0].data)
+    seen: list[Seen] = []
     for target, reply in zip(targets, replies, strict=True):
         if isinstance(reply, ServerError):
             raise refused(target, reply)
-    return [whole(target, reply) for target, reply in zip(targets, replies, strict=True)]
+        seen.append(whole(target, reply))
+    return seen
 
 
 FRESH = 0.1
@@ -77,10 +83,10 @@ class Block:
         """An object read for this block."""
         self.check_open()
         if not seen.exists:
-            recorder = Recorder(target, None, None, local, presence=self.presence)
+            recorder = Recorder(target, None, None, local, self.presence)
         else:
             target.collection.check_key(seen.fields, target.pk)
-            recorder = Recorder(target, seen.fields, LATER, local, presence=self.presence)
+            recorder = Recorder(target, seen.fields, LATER, local, self.presence)
         self.recorders[target.key] = recorder
         if watched:
             self.seen[target.key] = seen
@@ -154,29 +160,36 @@ class Block:
                 units.append(save_changes(target, dict(stored), fields, False))
         return units
 
-    def commit(self, watching: bool = False, fences: Iterable[Fence] = ()) -> Operation[Outcome | None]:
-        """One commit of everything; fences: held locks, given back by the same EXEC. None: there was nothing."""
+    def commit(self, units: Sequence[Unit], watching: bool = False, fences: Iterable[Fence] = ()) -> Operation[Outcome]:
+        """One commit of all units; what comes next is to show them. fences: held locks, given back by the same EXEC."""
         held = list(fences)
-        units = self.units()
-        if not units:
-            return None
-        lead = None
-        fresh = time.monotonic() - self.since < FRESH
-        if watching and fresh and not held and all(unit.target.key in self.seen for unit in units):
-            lead = Lead([self.seen[unit.target.key] for unit in units])
-        outcome = yield from commit(
+        releases: list[Command] = []
+        for fence in held:
+            releases += release_commands(fence)
+        return commit(
             self.ctx,
             units,
             retry=self.retry,
             exactly_once=self.exactly_once,
             fences=held,
-            extra=[command for fence in held for command in release_commands(fence)],
-            lead=lead,
+            extra=releases,
+            lead=self._lead(units) if watching and not held else None,
         )
-        self._show(units)
-        return outcome
 
-    def _show(self, units: Sequence[Unit]) -> None:
+    def _lead(self, units: Sequence[Unit]) -> Lead | None:
+        """The entry readings, if they serve the commit too."""
+        if time.monotonic() - self.since >= FRESH:
+            return None
+        seen: list[Seen] = []
+        for unit in units:
+            found = self.seen.get(unit.target.key)
+            if found is None:
+                return None
+            seen.append(found)
+        return Lead(seen)
+
+    def show(self, units: Sequence[Unit]) -> None:
+        """After the commit: drafts and instances carry the new values."""
         for recorder in self.recorders.values():
             recorder.show()
         for unit in units[len(self.recorders) :]:
@@ -235,14 +248,17 @@ class Scope:
 
 def drafts(block: Block, targets: Sequence[Target]) -> Any:
     """The draft of one object; of several, a tuple of them."""
-    made = tuple(block.draft(block.recorders[target.key]) for target in targets)
-    return made[0] if len(made) == 1 else made
+    if len(targets) == 1:
+        return block.draft(block.recorders[targets[0].key])
+    return tuple([block.draft(block.recorders[target.key]) for target in targets])
 
 
 def pipeline_targets(ctx: Context, objects: Sequence[Any]) -> list[Target]:
     """The targets of the objects given to ``pipeline`` or ``lock``."""
     if not objects:
         raise TypeError("at least one object is needed")
+    if len(objects) == 1:
+        return [ctx.target(objects[0])]
     targets = [ctx.target(obj) for obj in objects]
     if len({target.key for target in targets}) != len(targets):
         raise TypeError("the same object was given twice")

@@ -10,17 +10,32 @@ packed, a TypedDict, ...) are handed out as copies; a copy that was changed is w
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Set
-from typing import Any, NoReturn, cast
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+)
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn, cast
 
 from rapyer_codecs import RapyerError, Slot
+from rapyer_codecs.shape import Direct
+from rapyer_codecs.types.mappings import DictShape
+from rapyer_codecs.types.records import RecordShape
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call, Compute
 from rapyer_core.places import value_of, value_shape
-from rapyer_core.recorders import LATER, Copy, Handle, Recorder, inside_of, weakly
-from rapyer_core.tracking import TRACKED, Tracked, comes_back, tracked, untracked
+from rapyer_core.recorders import LATER, Copy, FieldEdit, Handle, Recorder, inside_of
+from rapyer_core.tracking import TRACKED, Step, Tracked, comes_back, done, tracked, untracked
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
 """Types of values that nobody can change, so that they need no copy."""
@@ -30,26 +45,21 @@ _ATOMS = (bool, str, bytes, type(None))
 # -- values handed out --
 
 
-class _Read:
-    """One reading of a value: where it came from, after how many edits. Does not keep the block alive."""
+class _Reading(NamedTuple):
+    """One reading of a value: where it came from, after how many edits. counts: it is among what was read.
 
-    __slots__ = ("_counts", "_recorder", "edits", "slot")
+    recorder: does not keep the block alive.
+    """
 
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self._recorder = weakly(recorder)
-        self.edits = len(recorder.edits)
-        self.slot = slot
-        self._counts = recorder.note(slot)
-
-    def of(self, recorder: Recorder, slot: Slot) -> bool:
-        """Whether it was a reading of this place."""
-        return self._recorder() is recorder and self.slot.name == slot.name
+    recorder: Callable[[], Recorder | None]
+    slot: Slot
+    edits: int
+    counts: bool
 
     def came_back(self) -> None:
         """Not a read: the value went nowhere but back to its place."""
-        recorder = self._recorder()
-        if self._counts and recorder is not None:
-            self._counts = False
+        recorder = self.recorder()
+        if self.counts and recorder is not None:
             recorder.unread(self.slot)
 
     def assign(self, value: Any) -> None:
@@ -58,23 +68,25 @@ class _Read:
 
     def increase(self, by: Any) -> Any:
         """Record an increment of the place; the value after it, in this block."""
-        return _adjust(self._alive(), self.slot, (lambda value: value + by,))
+        return _adjust(self._alive(), self.slot, ((operator.add, by),))
 
     def _alive(self) -> Recorder:
-        recorder = self._recorder()
+        recorder = self.recorder()
         if recorder is None:
             raise ConstraintError(path=self.slot.text, reason="the block of this value is over")
         return recorder
 
 
-def _handed_out(recorder: Recorder, slot: Slot) -> Any:
+_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
+"""Makes a NamedTuple without a call of Python code."""
+
+
+def _handed_out(recorder: Recorder, slot: Slot, frame: FrameType) -> Any:
     """What reading the place gives: a draft, a tracked value, or a plain one that counts as read.
 
-    To be called by the method that the reading code called.
+    frame: of the code that reads.
     """
     shape = slot.shape
-    if shape.kind == "dict" and recorder.first is LATER and getattr(shape, "cls", None) is dict and slot.sure:
-        return DraftDict(recorder, slot)
     value = recorder.held(slot)
     if shape.kind == "union":
         inner = value_shape(slot)
@@ -88,16 +100,18 @@ def _handed_out(recorder: Recorder, slot: Slot) -> Any:
     if shape.kind == "record" and isinstance(value, tuple):
         return DraftTuple(recorder, slot)
     if shape.kind == "record" and not isinstance(value, dict):
-        return Draft(recorder, slot)
+        made = draft_class(slot) if slot.sure and slot.shape.kind == "record" else Draft
+        return made(recorder, slot)
     kind: type = getattr(type(value), "__rapyer_plain__", type(value))
     view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
     if view is not None:
         return view(recorder, slot)
     if kind in TRACKED and slot.is_field:
+        counts = recorder.note(slot)
         return tracked(
             value_of(slot, slot.dump(value)) if kind is not type(value) else value,
-            _Read(recorder, slot),
-            sys._getframe(2),
+            _Reading(recorder.weak, slot, len(recorder.edits), counts),
+            frame,
         )
     return _copied(recorder, slot, value)
 
@@ -129,12 +143,20 @@ Assignment = tuple[Assign, Any, "bytes | None"]
 
 
 def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
-    _refuse_key(recorder, slot)
-    _record(recorder, _assignment(recorder, slot, value if type(value) in _IMMUTABLE else plain(value)))
+    if slot.name == recorder.key:
+        _refuse_key(recorder, slot)
+    _record(recorder, [_assignment(recorder, slot, value)])
 
 
 def _assignment(recorder: Recorder, slot: Slot, value: Any) -> Assignment:
-    """The assignment of a plain value. An error if it cannot be stored there, or breaks a rule whatever is stored."""
+    """The assignment of a value. An error if it cannot be stored there, or breaks a rule whatever is stored."""
+    direct = slot.shape.direct
+    if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE:
+        raw = recorder.encoded(slot, value)
+        if slot.may_break:
+            recorder.check(slot, value)
+        return _tuple(Assign, (slot, {slot.name: raw})), value, raw
+    value = plain(value)
     if not slot.is_field:
         fields = recorder.dumped(slot, value)
         recorder.check(slot, value)
@@ -146,53 +168,56 @@ def _assignment(recorder: Recorder, slot: Slot, value: Any) -> Assignment:
     return Assign(slot, {slot.name: raw}), value, raw
 
 
-def _record(recorder: Recorder, assignment: Assignment) -> None:
-    edit, value, raw = assignment
-    if raw is None:
-        recorder.record(edit)
-    else:
-        recorder.record_field(edit, value, raw)
+def _record(recorder: Recorder, assignments: Iterable[Assignment]) -> None:
+    fields: list[FieldEdit] = []
+    for edit, value, raw in assignments:
+        if raw is None:
+            recorder.record(edit)
+        else:
+            fields.append((edit, value, raw))
+    recorder.record_fields(fields)
 
 
-def _adjust(recorder: Recorder, slot: Slot, steps: tuple[Callable[[Any], Any], ...], result: Any = LATER) -> Any:
+def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step], result: Any = LATER) -> Any:
     """Record that the steps are done to what is stored. result: what they come to in this block, if that is known."""
-    _refuse_key(recorder, slot)
-
-    def adjusted(value: Any) -> Any:
-        if value is None:
-            raise LookupError
-        for step in steps:
-            value = step(value)
-        return value
-
-    value = adjusted(recorder.held(slot)) if result is LATER else result
+    if slot.name == recorder.key:
+        _refuse_key(recorder, slot)
+    value = _stepped(steps, recorder.held(slot)) if result is LATER else result
+    edit = _tuple(Compute, (slot, functools.partial(_stepped, steps)))
     if not slot.is_field:
         recorder.dumped(slot, value)
-        return recorder.record(Compute(slot, adjusted))
-    recorder.record_field(Compute(slot, adjusted), value, recorder.encoded(slot, value))
+        return recorder.record(edit)
+    recorder.record_fields(((edit, value, recorder.encoded(slot, value)),))
     return value
 
 
-def _refuse_key(recorder: Recorder, slot: Slot) -> None:
-    key = recorder.target.collection.key_slot
-    if key is not None and key.name == slot.name:
-        reason = "the key field of a stored object cannot change"
-        raise ConstraintError(**recorder.target.data, path=slot.text, reason=reason)
+def _stepped(steps: Sequence[Step], value: Any) -> Any:
+    if value is None:
+        raise LookupError
+    return done(steps, value)
 
 
-def _store(recorder: Recorder, slot: Slot, value: Any) -> None:
+def _refuse_key(recorder: Recorder, slot: Slot) -> NoReturn:
+    reason = "the key field of a stored object cannot change"
+    raise ConstraintError(**recorder.target.data, path=slot.text, reason=reason)
+
+
+def _store(recorder: Recorder, slot: Slot, value: Any, frame: FrameType) -> None:
     """An assignment in the block: an adjustment if the value came straight back, else an assignment.
 
-    To be called by the method that the assigning code called.
+    frame: of the code that assigns.
     """
     if isinstance(value, Tracked):
-        origin = value.origin
-        if isinstance(origin, _Read) and origin.of(recorder, slot) and comes_back(value, sys._getframe(2)):
-            origin.came_back()
-            # Nothing was written since it was read: the value is the place's with the steps done to it.
-            unchanged = len(recorder.edits) == origin.edits
-            _adjust(recorder, slot, value.steps, untracked(value) if unchanged else LATER)
-            return
+        found = comes_back(value, frame)
+        if found is not None:
+            reading, steps = found
+            if reading.recorder is recorder.weak and reading.slot.name == slot.name:
+                # Nothing was written since it was read: the value is the place's with the steps done to it.
+                unchanged = len(recorder.edits) == reading.edits
+                if reading.counts:
+                    recorder.unread(slot)
+                _adjust(recorder, slot, steps, untracked(value) if unchanged else LATER)
+                return
     elif isinstance(value, Handle):
         # The rest of ``d.items += [x]``, which was recorded already.
         inside = inside_of(value)
@@ -246,24 +271,29 @@ class _Copied(Handle):
 
 
 class Draft(_Copied):
-    """A recording view of an object, or of a nested one. Attributes are the fields; there are no others."""
+    """A recording view of an object, or of a nested one. Attributes are the fields; there are no others.
+
+    Where it is known beforehand which fields there are, they are those of a :func:`draft_class`.
+    """
 
     __slots__ = ()
     __rapyer_draft__ = True
 
-    def __getattribute__(self, name: str) -> Any:
-        inside = inside_of(self)
+    @property  # type: ignore[misc]  # nobody assigns it
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The class that it stands for: for isinstance, and for super() in methods of the class."""
+        return _class_of(inside_of(self).slot)
+
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
-            # For isinstance, and for super() in methods of the class.
-            return _class_of(inside.slot) if name == "__class__" else object.__getattribute__(self, name)
-        recorder, slot = inside.recorder, inside.slot
-        if recorder.deleted:
-            recorder.check_open()
+            raise AttributeError(f"a draft has no {name}")
+        slot = inside_of(self).slot
         try:
             child = slot.child(name)
         except RapyerError:
+            inside_of(self).unchecked.check_there()
             return _class_member(self, _class_of(slot), name)
-        return _handed_out(recorder, child)
+        return _read(self, child, sys._getframe(1))
 
     def __setattr__(self, name: str, value: Any) -> None:
         inside = inside_of(self)
@@ -273,7 +303,7 @@ class Draft(_Copied):
             if not _set_property(self, _class_of(inside.slot), name, value):
                 raise
             return
-        _store(inside.recorder, child, value)
+        _store(inside.recorder, child, value, sys._getframe(1))
 
     def __delattr__(self, name: str) -> NoReturn:
         raise TypeError("a field cannot be deleted; assign None or another value")
@@ -309,6 +339,98 @@ class DraftTuple(Draft):
 
     def __hash__(self) -> int:  # type: ignore[override]  # as every tuple
         return hash(plain(self))
+
+
+# -- fields that are known beforehand --
+
+
+def draft_class(slot: Slot) -> type[Draft]:
+    """The drafts of a record that is there whenever the object is: a property for each field. Made once for a place."""
+    if slot.view is None:
+        fields = {str(part.steps[-1]): part for part in slot.parts()}
+        body: dict[str, Any] = {name: property(_getter(part)) for name, part in fields.items() if not _is_special(name)}
+        body |= {"__slots__": (), "__module__": __name__, "__setattr__": _setter(fields)}
+        slot.view = type("Draft", (Draft,), body)
+    return cast("type[Draft]", slot.view)
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _getter(slot: Slot) -> Callable[[Any], Any]:
+    """What reads a field. The common case of each kind is told here, without looking at the value first."""
+    shape = slot.shape
+    if slot.sure and slot.stands_alone and shape.direct is not None and shape.direct.type in _IMMUTABLE & set(TRACKED):
+        return _tracked_field(slot, shape.direct)
+    if slot.sure and isinstance(shape, RecordShape) and not (shape.plan.subscript or issubclass(shape.cls, tuple)):
+        return _record_field(slot)
+    if slot.sure and isinstance(shape, DictShape) and shape.kind == "dict" and shape.cls is dict:
+        return _dict_field(slot)
+    return lambda draft: _read(draft, slot, sys._getframe(1))
+
+
+def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
+    name, decode, kind = slot.name, direct.decode, TRACKED[direct.type]
+
+    def read(draft: Any) -> Any:
+        recorder = inside_of(draft).unchecked
+        frame = sys._getframe(1)
+        if recorder.first is LATER and name not in recorder.single and not recorder.deleted:
+            try:
+                value = kind(decode(recorder.entry[name]))  # type: ignore[index]  # it is there: or there is no LATER
+            except Exception:
+                value = None  # said below, outside of the handler, what is wrong
+            if value is not None:
+                # Nothing that the block wrote lies above it, so the reading counts.
+                recorder.exact[name] = recorder.exact.get(name, 0) + 1
+                reading = _tuple(_Reading, (recorder.weak, slot, len(recorder.edits), True))
+                value.mark = (reading, frame.f_code, frame.f_lasti, ())
+                return value
+        return _read(draft, slot, frame)
+
+    return read
+
+
+def _record_field(slot: Slot) -> Callable[[Any], Any]:
+    name = slot.name
+
+    def read(draft: Any) -> Any:
+        recorder = inside_of(draft).unchecked
+        # An instance of a subclass has an own field.
+        if recorder.first is LATER and not recorder.deleted and name not in (recorder.entry or ()):
+            return draft_class(slot)(recorder, slot)
+        return _read(draft, slot, sys._getframe(1))
+
+    return read
+
+
+def _dict_field(slot: Slot) -> Callable[[Any], Any]:
+    def read(draft: Any) -> Any:
+        recorder = inside_of(draft).unchecked
+        if recorder.first is LATER and not recorder.deleted:
+            return DraftDict(recorder, slot)
+        return _read(draft, slot, sys._getframe(1))
+
+    return read
+
+
+def _read(draft: Any, slot: Slot, frame: FrameType) -> Any:
+    recorder = inside_of(draft).recorder
+    recorder.check_there()
+    return _handed_out(recorder, slot, frame)
+
+
+def _setter(fields: Mapping[str, Slot]) -> Callable[[Any, str, Any], None]:
+    def __setattr__(draft: Any, name: str, value: Any) -> None:
+        slot = fields.get(name)
+        if slot is None:
+            Draft.__setattr__(draft, name, value)
+            return
+        inside = inside_of(draft)
+        _store(inside.recorder if inside.unchecked.moved else inside.unchecked, slot, value, sys._getframe(1))
+
+    return __setattr__
 
 
 def _described(view: Any) -> str:
@@ -414,7 +536,7 @@ class DraftList(_View, MutableSequence[Any]):
         position = self._position(index)
         child = self._child(position)
         inside.recorder.note(child, tree=True)
-        return _handed_out(inside.recorder, child)
+        return _handed_out(inside.recorder, child, sys._getframe(1))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         inside = inside_of(self)
@@ -425,7 +547,7 @@ class DraftList(_View, MutableSequence[Any]):
             return
         child = self._child(self._position(index))
         inside.recorder.note(child, tree=True)
-        _store(inside.recorder, child, value)
+        _store(inside.recorder, child, value, sys._getframe(1))
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
@@ -562,10 +684,10 @@ class DraftDict(_View, MutableMapping[Any, Any]):
         if plain(key) not in self._unread:
             inside.recorder.note(child)
             raise KeyError(key)
-        return _handed_out(inside.recorder, child)
+        return _handed_out(inside.recorder, child, sys._getframe(1))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        _store(inside_of(self).recorder, self._child(key), value)
+        _store(inside_of(self).recorder, self._child(key), value, sys._getframe(1))
 
     def __delitem__(self, key: Any) -> None:
         inside = inside_of(self)
@@ -629,11 +751,9 @@ class DraftDict(_View, MutableMapping[Any, Any]):
 
     def update(self, *others: Any, **values: Any) -> None:
         """Set entries, all or none of them. Reads nothing."""
-        entries = dict(*map(plain, others), **values)
+        entries = dict(*map(plain, others), **values) if others else values
         recorder = inside_of(self).recorder
-        assignments = [_assignment(recorder, self._child(key), plain(value)) for key, value in entries.items()]
-        for assignment in assignments:
-            _record(recorder, assignment)
+        _record(recorder, [_assignment(recorder, self._child(key), value) for key, value in entries.items()])
 
     def clear(self) -> None:
         """Empty it. Reads nothing."""
@@ -846,15 +966,26 @@ _VIEWS: dict[type, Callable[[Recorder, Slot], Any]] = {list: DraftList, dict: Dr
 
 def draft_of(recorder: Recorder) -> Any:
     """The draft of a whole object."""
-    return Draft(recorder, recorder.target.collection.mapper.root)
+    root = recorder.target.collection.mapper.root
+    return draft_class(root)(recorder, root)
 
 
 def recorder_of(draft: Any) -> Recorder | None:
     """The recorder behind a draft of a whole object; None for anything else."""
-    if type(draft) is not Draft:
+    if not issubclass(type(draft), Draft):
         return None
     inside = inside_of(draft)
     return None if inside.slot.steps else inside.recorder
 
 
-__all__ = ["Draft", "DraftDict", "DraftList", "DraftSet", "Recorder", "draft_of", "plain", "recorder_of"]
+__all__ = [
+    "Draft",
+    "DraftDict",
+    "DraftList",
+    "DraftSet",
+    "Recorder",
+    "draft_class",
+    "draft_of",
+    "plain",
+    "recorder_of",
+]

@@ -11,14 +11,14 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rapyer_codecs import Item, RapyerError, Slot
-from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs import RapyerError, Slot
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields, check_rules
-from rapyer_core.places import kind_of, put_in_own, stored_names
+from rapyer_core.places import put_in_own, stored_names
 from rapyer_core.states import State, attach, see_stored
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
@@ -27,6 +27,10 @@ _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"}
 
 LATER: Any = object()
 """Stands for a working copy that is not loaded yet."""
+
+
+FieldEdit = tuple["Assign | Compute", Any, bytes]
+"""An edit of a place that is one field: with the new value, as it will be read, and its text."""
 
 
 @dataclass(slots=True)
@@ -38,46 +42,89 @@ class Copy:
     fields: Fields
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
 class Recorder(Unit):
     """One object in one block. entry: the stored fields at the entry, None: there was no object.
 
     first: the working copy to begin with; None: the object is not there; LATER: loaded from entry when it is needed.
+    Until then nothing was recorded but writes of single fields.
     local: the caller's instance.
-    created: by this block, of these fields (inserted). former: what the block knew of the key before it created it.
     presence: that the object is there counts as read: a Conflict if it is gone, instead of NotFound.
     """
 
-    target: Target
-    entry: Fields | None
-    first: Any
-    local: Any = None
-    created: bool = False
-    inserted: Fields = field(default_factory=dict)
-    former: Recorder | None = None
-    presence: bool = False
-    deleted: bool = False
-    may_break: bool = False
-    """Whether something was written that may break a rule."""
-    open: bool = True
-    edits: list[Edit] = field(default_factory=list)
-    exact: dict[bytes, int] = field(default_factory=dict)
-    trees: set[bytes] = field(default_factory=set)
-    copies: dict[bytes, Copy] = field(default_factory=dict)
-    written: Fields | None = field(default_factory=dict)
-    """The stored form of what was written, if it was single fields alone; else None."""
-    moved: list[tuple[Slot, bool]] = field(default_factory=list)
-    """Places whose elements the block moved, and whether the place itself was replaced; in order; only ever grows."""
+    __slots__ = (
+        "__weakref__",
+        "_detached",
+        "_holders",
+        "_own",
+        "after",
+        "attempts",
+        "copies",
+        "created",
+        "deleted",
+        "edits",
+        "entry",
+        "exact",
+        "first",
+        "former",
+        "inserted",
+        "key",
+        "local",
+        "may_break",
+        "moved",
+        "open",
+        "presence",
+        "result",
+        "single",
+        "target",
+        "trees",
+        "weak",
+        "written",
+    )
+
     needs: Sequence[bytes] | None = None
-    after: Fields = field(default_factory=dict)
-    result: Any = None
-    attempts: int = 0
-    _detached: list[Copy] = field(default_factory=list)
-    _own: list[Slot] = field(default_factory=list)
-    _single: dict[bytes, tuple[Slot, Any]] = field(default_factory=dict)
-    """What was written to single fields of a working copy that is not loaded yet."""
-    _holders: set[bytes] = field(default_factory=set)
-    """Dicts that hold some of these; each has an own field, which must be stored."""
+
+    def __init__(
+        self, target: Target, entry: Fields | None, first: Any, local: Any = None, presence: bool = False
+    ) -> None:
+        self.target = target
+        slot = target.collection.key_slot
+        self.key = slot.name if slot is not None else None
+        """The name of the field that cannot change."""
+        self.entry = entry
+        self.first = first
+        self.local = local
+        self.presence = presence
+        self.created = False
+        """By this block: inserted holds the fields, former what the block knew of the key before."""
+        self.inserted: Fields = {}
+        self.former: Recorder | None = None
+        self.deleted = False
+        self.open = True
+        self.weak = weakref.ref(self)
+        """For values that were read: they may outlive their block by far, and must not keep it alive."""
+        self.edits: list[Edit] = []
+        self.may_break = False
+        """Whether something was written that may break a rule."""
+        self.exact: dict[bytes, int] = {}
+        """Fields that were read, and how often."""
+        self.trees: set[bytes] = set()
+        """Names that were read with all that lies below them."""
+        self.single: dict[bytes, tuple[Slot, Any]] = {}
+        """What was written to single fields of a working copy that is not loaded yet."""
+        self.written: Fields | None = {}
+        """The stored form of what was written, if it was single fields alone; else None."""
+        self._holders: set[bytes] = set()
+        """Dicts that hold some of these; each has an own field, which must be stored."""
+        self._own: list[Slot] = []
+        """Places that were assigned."""
+        self.moved: list[tuple[Slot, bool]] = []
+        """Places whose elements were moved, and whether the place itself was replaced; in order; only ever grows."""
+        self.copies: dict[bytes, Copy] = {}
+        self._detached: list[Copy] = []
+        self.attempts = 0
+        self.result: Any = None
+        self.after: Fields = {}
+        """What is stored after the commit; if it was single fields alone, of these only."""
 
     # -- the working copy --
 
@@ -92,20 +139,20 @@ class Recorder(Unit):
         if self.first is LATER:
             assert self.entry is not None
             self.first = self.target.collection.load(self.entry, self.target.pk)
-            for slot, value in self._single.values():
+            for slot, value in self.single.values():
                 put_in_own(slot, self.first, value)
-            self._single.clear()
+            self.single.clear()
         return self.first
 
     @work.setter
     def work(self, obj: Any) -> None:
         self.first = obj
-        self._single.clear()
+        self.single.clear()
 
     def held(self, slot: Slot) -> Any:
         """What the working copy has at a place. A single field is read without loading the others."""
         if self.first is LATER and self.entry is not None and slot.stands_alone:
-            written = self._single.get(slot.name)
+            written = self.single.get(slot.name)
             if written is not None:
                 return written[1]
             raw = self.entry.get(slot.name)
@@ -116,12 +163,6 @@ class Recorder(Unit):
                     with self.target.collection.named(self.target.pk):
                         raise
         return slot.get(self.work)
-
-    def _put(self, slot: Slot, value: Any) -> None:
-        if self.first is LATER and slot.stands_alone:
-            self._single[slot.name] = (slot, value)
-        else:
-            put_in_own(slot, self.work, value)
 
     # -- reading --
 
@@ -147,7 +188,7 @@ class Recorder(Unit):
 
     def unread(self, slot: Slot) -> None:
         """One reading of a field was none after all."""
-        for name in _names(slot):
+        for name in stored_names(slot) if slot.renamed else (slot.name,):
             left = self.exact.get(name, 0) - 1
             if left > 0:
                 self.exact[name] = left
@@ -176,39 +217,52 @@ class Recorder(Unit):
             self._own.append(edit.slot)
         return result
 
-    def record_field(self, edit: Assign | Compute, value: Any, raw: bytes) -> None:
-        """The same for a place that is one field, whose new value and its stored form are known already."""
-        self.check_open()
-        slot = edit.slot
-        if slot.may_break:
-            self.may_break = True
-        if isinstance(edit, Assign):
-            if self.copies:
-                self._settle(edit)
-            self._own.append(slot)
-        self._put(slot, value)
-        self.edits.append(edit)
-        if self.written is None:
-            return
-        if not slot.stands_alone:
-            self.written = None
-            return
-        self.written[slot.name] = raw
-        if not slot.sure and slot.parent is not None:
-            self._holders.add(slot.parent.name)
+    def record_fields(self, edits: Iterable[FieldEdit]) -> None:
+        """The same for places that are one field each, whose new values and their stored forms are known already."""
+        if self.deleted or not self.open:
+            self.check_open()
+        for edit, value, raw in edits:
+            slot = edit.slot
+            if slot.may_break:
+                self.may_break = True
+            if isinstance(edit, Assign):
+                if self.copies:
+                    self._settle(edit)
+                self._own.append(slot)
+            if self.first is LATER and slot.stands_alone:
+                self.single[slot.name] = (slot, value)
+            else:
+                put_in_own(slot, self.work, value)
+                if not slot.stands_alone:
+                    self.written = None
+            self.edits.append(edit)
+            if self.written is not None:
+                self.written[slot.name] = raw
+                if not slot.sure and slot.parent is not None:
+                    self._holders.add(slot.parent.name)
 
     def encoded(self, slot: Slot, value: Any) -> bytes:
         """The stored form of a plain value at a place that is one field; an error names the object."""
+        direct = slot.shape.direct
+        if direct is not None and type(value) is direct.type:
+            try:
+                return direct.encode(value)
+            except Exception:
+                pass  # said below, outside of the handler, what is wrong
         try:
             return slot.encode(value)
         except RapyerError:
             with self.target.collection.named(self.target.pk):
                 raise
 
-    def check_open(self) -> None:
-        """Refuse writes after the block, and whatever is done to a deleted object."""
+    def check_there(self) -> None:
+        """Refuse whatever is done to a deleted object."""
         if self.deleted:
             raise NotFound("the object was deleted in this block", **self.target.data)
+
+    def check_open(self) -> None:
+        """The same, and refuse writes after the block."""
+        self.check_there()
         if not self.open:
             raise ConstraintError(
                 **self.target.data, reason="the block of this draft is over: nothing can be recorded any more"
@@ -233,9 +287,10 @@ class Recorder(Unit):
 
     def finish(self) -> None:
         """Before a commit: copies that were changed are written back. Nothing can be recorded from here on."""
-        if not self.is_there:
-            self.copies.clear()
-        self._flush()
+        if self.copies:
+            if not self.is_there:
+                self.copies.clear()
+            self._flush()
         for copy in self._detached:
             if self.dumped(copy.slot, copy.value) != copy.fields:
                 raise ConstraintError(
@@ -279,35 +334,34 @@ class Recorder(Unit):
                 self.after = self.target.collection.dump(self.work, self.target.pk)
                 self.target.collection.check_rules(self.work, self.target.pk)
             return Change(put=self.after, replace=True)
-        self.verify(seen)
+        fields = seen.fields
+        if fields is not self.entry:
+            self.verify(seen)
         if self.deleted:
             return Change(erase=True)
-        self.result, self.after = None, seen.fields
+        self.result, self.after = None, fields
         if not self.edits:
             return Change()
-        as_read = seen.fields is self.entry or seen.fields == self.entry
+        as_read = fields is self.entry or fields == self.entry
         if not as_read:
-            self.result = self._replayed(seen.fields)
+            self.result = self._replayed(fields)
         if self.may_break:
             self._check_rules()
-        if as_read and self.written is not None and self._holders <= seen.fields.keys():
-            put = {name: raw for name, raw in self.written.items() if seen.fields.get(name) != raw}
-            self.after = {**seen.fields, **put}
-            return Change(put=put)
+        if as_read and self.written is not None and self._holders <= fields.keys():
+            self.after = self.written
+            return Change(put=_changed(self.written, fields))
         with self.target.collection.named(self.target.pk):
             touched = [edit.touched for edit in self.edits]
-            put, drop = changed_fields(
-                self.target, touched, seen.fields, self.work if self.result is None else self.result
-            )
-        self.after = after_change(seen.fields, put, drop)
+            put, drop = changed_fields(self.target, touched, fields, self.work if self.result is None else self.result)
+        self.after = after_change(fields, put, drop)
         return Change(put=put, drop=drop)
 
     def _check_rules(self) -> None:
         """ConstraintError if a written place breaks a rule with what is stored now."""
         alone = self.first is LATER and self.result is None and self.written is not None
         with self.target.collection.named(self.target.pk):
-            if alone and not any(slot.in_ruled for slot, _ in self._single.values()):
-                for slot, value in self._single.values():
+            if alone and not any(slot.in_ruled for slot, _ in self.single.values()):
+                for slot, value in self.single.values():
                     slot.check(value)
             else:
                 obj = self.work if self.result is None else self.result
@@ -367,9 +421,11 @@ class Recorder(Unit):
         elif self.deleted:
             attach(self.local, State(self.target.pk))
         else:
-            target = Target(self.target.collection, self.target.pk, self.target.key, self.local)
+            target = self.target
+            if target.obj is not self.local:
+                target = Target(target.collection, target.pk, target.key, self.local)
             if self.result is None and self.first is LATER:
-                adopt_fields(target, self._single.values(), self.after)
+                adopt_fields(target, self.single.values(), self.after)
             else:
                 adopt_all(target, {edit.touched.name: edit.touched for edit in self.edits}.values(), self.after)
 
@@ -404,6 +460,14 @@ class Recorder(Unit):
             return {}
 
 
+def _changed(written: Fields, fields: Fields) -> Fields:
+    """What was written, without what is stored already."""
+    for name, raw in written.items():
+        if fields.get(name) == raw:
+            return {name: raw for name, raw in written.items() if fields.get(name) != raw}
+    return written
+
+
 def _moves(edit: Edit) -> bool:
     if isinstance(edit, Call):
         return edit.entry is None and edit.method not in _STAYING
@@ -423,20 +487,22 @@ def _tree(fields: Fields, name: bytes) -> Fields:
 
 
 class Inside:
-    """What a handle works with: its place, and how far the block had come when the place was looked up."""
+    """What a handle works with: its place, and how far the block had come when the place was looked up.
 
-    __slots__ = ("_lists", "_recorder", "_since", "slot")
+    unchecked: the object's recorder. Good enough for the object itself, and while nothing was moved.
+    """
+
+    __slots__ = ("_since", "slot", "unchecked")
 
     def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self._recorder = recorder
+        self.unchecked = recorder
         self.slot = slot
-        self._lists = _lists_above(slot)
         self._since = len(recorder.moved)
 
     @property
     def recorder(self) -> Recorder:
         """The object's recorder. ConstraintError if another value is at the place than when it was looked up."""
-        recorder = self._recorder
+        recorder = self.unchecked
         moved = recorder.moved
         if len(moved) > self._since and self.slot.steps:
             if any(self._went_with(*each) for each in moved[self._since :]):
@@ -453,19 +519,7 @@ class Inside:
         own = self.slot.name
         if place.under(own) and (replaced or place.name != own):
             return True
-        return any(place.under(name) for name in self._lists)
-
-
-def _lists_above(slot: Slot) -> tuple[bytes, ...]:
-    if not any(isinstance(step, Item) for step in slot.steps):
-        return ()
-    names = []
-    place = slot.parent
-    while place is not None:
-        if kind_of(place) == "list":
-            names.append(place.name)
-        place = place.parent
-    return tuple(names)
+        return any(place.under(name) for name in self.slot.lists)
 
 
 class Handle:
@@ -474,13 +528,9 @@ class Handle:
     __slots__ = ("__inside__",)
 
     def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        object.__setattr__(self, "__inside__", Inside(recorder, slot))
+        _put_inside(self, Inside(recorder, slot))
 
 
 inside_of: Callable[[Any], Inside] = Handle.__dict__["__inside__"].__get__
 """What a handle works with."""
-
-
-def weakly(recorder: Recorder) -> Callable[[], Recorder | None]:
-    """A reference that does not keep the recorder alive: values that were read may outlive their block by far."""
-    return weakref.ref(recorder)
+_put_inside: Callable[[Any, Inside], None] = Handle.__dict__["__inside__"].__set__

@@ -12,30 +12,28 @@ from __future__ import annotations
 import dis
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Literal
 
 from rapyer_codecs.lean import dataclass
 
-Step = Callable[[Any], Any]
+Step = tuple[Any, ...]
+"""A method of the plain type, and what it is given besides the value."""
+
+Mark = tuple[Any, CodeType, int, tuple[Step, ...]]
+"""Where a value was read (for whoever handed it out); the instruction that made it; what was done to it since."""
 
 
 class Tracked:
-    """What tracked values share. origin: where it was read. steps: what was done to it since.
-
-    code, at: the instruction that made it.
-    """
+    """What tracked values share. mark: None for one that nobody follows, such as what a method of its class made."""
 
     __slots__ = ()
     __rapyer_plain__: type
-    origin: Any = None
-    steps: tuple[Step, ...] = ()
-    code: CodeType | None = None
-    at: int = -1
+    mark: Mark | None = None
 
     def __repr__(self) -> str:
         return repr(untracked(self))
@@ -51,27 +49,33 @@ class Tracked:
 
     def aset(self, value: Any) -> Any:
         """Record that the place gets this value. Awaitable."""
-        return _asked(self, asked_directly(self, sys._getframe(1), "aset"), "assign", value)
+        return _asked(self, sys._getframe(1), "aset", "assign", value)
 
     def aincrease(self, by: Any = 1) -> Any:
         """Record that the place is increased. Awaitable."""
-        return _asked(self, asked_directly(self, sys._getframe(1), "aincrease"), "increase", by)
+        return _asked(self, sys._getframe(1), "aincrease", "increase", by)
 
 
 def _itself(value: Any) -> Any:
     return value
 
 
-async def _asked(source: Tracked, alone: bool, what: str, value: Any) -> Any:
+def _asked(value: Tracked, frame: FrameType, name: str, what: str, argument: Any) -> Any:
+    assert value.mark is not None
+    origin, code, at, _ = value.mark
+    return _carried_out(origin, frame.f_code is code and judged(code, at, frame.f_lasti, name), what, argument)
+
+
+async def _carried_out(origin: Any, alone: bool, what: str, argument: Any) -> Any:
     if alone:
-        source.origin.came_back()
-    return getattr(source.origin, what)(value)
+        origin.came_back()
+    return getattr(origin, what)(argument)
 
 
 def tracked(value: Any, origin: Any, frame: FrameType) -> Any:
     """The value as a tracked one; the value itself if its type is not followed. frame: of the code that reads it."""
     kind = TRACKED.get(type(value))
-    return value if kind is None else _made(kind, value, origin, (), frame)
+    return value if kind is None else _made(kind, value, (origin, frame.f_code, frame.f_lasti, ()))
 
 
 def untracked(value: Any) -> Any:
@@ -79,10 +83,17 @@ def untracked(value: Any) -> Any:
     return _COPIED[value.__rapyer_plain__](value) if isinstance(value, Tracked) else value
 
 
-def _made(kind: type[Any], value: Any, origin: Any, steps: tuple[Step, ...], frame: FrameType) -> Any:
+def done(steps: Iterable[Step], value: Any) -> Any:
+    """What the steps make of a plain value."""
+    for method, *operands in steps:
+        value = method(value, *operands)
+    return value
+
+
+def _made(kind: type[Any], value: Any, mark: Mark) -> Any:
     spread = _SPREAD[kind.__rapyer_plain__]
     made = kind(value) if spread is _same else spread(kind, value)
-    made.origin, made.steps, made.code, made.at = origin, steps, frame.f_code, frame.f_lasti
+    made.mark = mark
     return made
 
 
@@ -129,37 +140,40 @@ _COPIED: dict[type, Callable[[Any], Any]] = {
 _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
 
 
-def _operator(base: type, name: str, left: bool) -> Callable[..., Any]:
+def _operator(base: type, name: str, side: str) -> Callable[..., Any]:
     """The method of a tracked class: the base's result, followed if this very value comes straight from its place."""
     plain_method: Callable[..., Any] = getattr(base, name)
 
     def method(self: Any, other: Any, *more: Any) -> Any:
-        value = plain_method(self, other, *more)
-        if value is NotImplemented or self.origin is None:
+        value = plain_method(self, other, *more) if more else plain_method(self, other)
+        mark = self.mark
+        if mark is None or value is NotImplemented:
             return value
-        value = _base_of(value)
+        if isinstance(value, Tracked):
+            # Arithmetic of a datetime subclass gives the subclass.
+            value = untracked(value)
+        origin, code, at, steps = mark
         frame = sys._getframe(1)
         kind = TRACKED.get(type(value))
-        if kind is None or not taken_by_operator(self, frame, left):
+        if frame.f_code is not code or kind is None:
             return value
-        operand = untracked(other)
-        return _made(kind, value, self.origin, (*self.steps, lambda now: plain_method(now, operand, *more)), frame)
+        now = frame.f_lasti
+        known = _verdicts.get((id(code), at, now, side))
+        if not (judged(code, at, now, side) if known is None else known):
+            return value
+        operand = untracked(other) if isinstance(other, Tracked) else other
+        return _made(kind, value, (origin, code, now, (*steps, (plain_method, operand, *more))))
 
     method.__name__ = name
     return method
 
 
-def _base_of(value: Any) -> Any:
-    # Arithmetic of a datetime subclass gives the subclass.
-    return untracked(value) if isinstance(value, Tracked) else value
-
-
 def _class_for(base: type) -> type[Any]:
     body: dict[str, Any] = {"__rapyer_plain__": base, "__module__": __name__}
     for operator in _OPERATORS:
-        for name, left in ((f"__{operator}__", True), (f"__r{operator}__", False)):
+        for name, side in ((f"__{operator}__", "left"), (f"__r{operator}__", "right")):
             if hasattr(base, name):
-                body[name] = _operator(base, name, left)
+                body[name] = _operator(base, name, side)
     return type(f"Tracked{base.__name__.title()}", (Tracked, base), body)
 
 
@@ -170,27 +184,19 @@ TRACKED: dict[type, type[Any]] = {base: _class_for(base) for base in _SPREAD}
 # -- what the running code does with a value --
 
 
-def taken_by_operator(value: Tracked, frame: FrameType, left: bool) -> bool:
-    """Whether the instruction that runs is an operator that may be followed, with the value as this operand."""
-    code = frame.f_code
-    if code is not value.code:
-        return False
-    known = _verdicts.get((id(code), "operator", value.at, frame.f_lasti, left))
-    return _judged(code, "operator", value.at, frame.f_lasti, left) if known is None else known
+def comes_back(value: Tracked, frame: FrameType) -> tuple[Any, tuple[Step, ...]] | None:
+    """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack.
 
-
-def comes_back(value: Tracked, frame: FrameType) -> bool:
-    """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack."""
-    code = frame.f_code
-    if code is not value.code or not value.steps:
-        return False
-    known = _verdicts.get((id(code), "store", value.at, frame.f_lasti, ""))
-    return _judged(code, "store", value.at, frame.f_lasti, "") if known is None else known
-
-
-def asked_directly(value: Tracked, frame: FrameType, name: str) -> bool:
-    """Whether the call that runs is ``d.x.name(...)``, with nothing between the reading of x and the name."""
-    return frame.f_code is value.code and _judged(frame.f_code, "call", value.at, frame.f_lasti, name)
+    Gives where the value was read, and what was done to it since; None if not.
+    """
+    if value.mark is None:
+        return None
+    origin, code, at, steps = value.mark
+    if frame.f_code is not code or not steps:
+        return None
+    now = frame.f_lasti
+    known = _verdicts.get((id(code), at, now, "store"))
+    return (origin, steps) if (judged(code, at, now, "store") if known is None else known) else None
 
 
 _SIGNS = ("+", "-", "*", "/", "//", "%", "**", "<<", ">>", "&", "|", "^")
@@ -211,13 +217,19 @@ class _Code:
     steps: list[dis.Instruction]
     index: dict[int, int]
 
-    def judged(self, question: str, made: int, now: int, detail: Any) -> bool:
+    def answer(self, made: int, now: int, question: str) -> bool:
         """The answer to a question about two of them."""
         if made not in self.index or now not in self.index:
             return False
-        return bool(getattr(self, f"_{question}")(self.index[made], self.index[now], detail))
+        made, now = self.index[made], self.index[now]
+        if question == "store":
+            return self._store(made, now)
+        if question in ("left", "right"):
+            return self._operator(made, now, question == "left")
+        return self._call(made, now, question)
 
     def _operator(self, made: int, now: int, left: bool) -> bool:
+        """Whether now is an operator that may be followed, with the value as its left or right operand."""
         maker, taker = self.steps[made], self.steps[now]
         if taker.opname != "BINARY_OP" or taker.argrepr not in _FOLLOWED:
             return False
@@ -233,7 +245,8 @@ class _Code:
         depth = self._depth(made, now)
         return depth == 2 if left else depth == 1 and now == made + 1
 
-    def _store(self, made: int, now: int, _: str) -> bool:
+    def _store(self, made: int, now: int) -> bool:
+        """Whether now assigns exactly what the operator made left on the stack."""
         maker, store = self.steps[made], self.steps[now]
         if maker.opname != "BINARY_OP":
             return False
@@ -243,6 +256,7 @@ class _Code:
         return (store.opname, self._depth(made, now)) in (("STORE_ATTR", 2), ("STORE_SUBSCR", 3))
 
     def _call(self, made: int, now: int, name: str) -> bool:
+        """Whether now is the call of ``d.x.name(...)``, with nothing between the reading of x and the name."""
         maker, call = self.steps[made], self.steps[now]
         after = self.steps[made + 1]
         inner, outer = _place(maker), _place(call)
@@ -308,14 +322,18 @@ def _index(steps: list[dis.Instruction], size: int) -> dict[int, int]:
 
 
 _codes: dict[int, _Code] = {}
-# By identity: code objects compare by value, which is slow. `_codes` keeps the code, so that the id stays its own.
-_verdicts: dict[tuple[int, str, int, int, Any], bool] = {}
+# By identity: code objects compare by value, which is slow. A yes is the code itself, so that its id stays its own.
+_verdicts: dict[tuple[int, int, int, str], CodeType | Literal[False]] = {}
 
 
-def _judged(code: CodeType, question: str, made: int, now: int, detail: Any) -> bool:
-    """The answer to a question about two instructions of a code object, which is remembered."""
-    key = (id(code), question, made, now, detail)
-    found = _verdicts.get(key) if id(code) in _codes else None
+def judged(code: CodeType, made: int, now: int, question: str) -> bool:
+    """What becomes of a value that an instruction made in another one, which runs now. The answer is remembered.
+
+    left, right: it is this operand of an operator that may be followed. store: it is assigned. Else: the method of
+    this name is called on it.
+    """
+    key = (id(code), made, now, question)
+    found = _verdicts.get(key)
     if found is None:
         known = _codes.get(id(code))
         if known is None:
@@ -324,5 +342,5 @@ def _judged(code: CodeType, question: str, made: int, now: int, detail: Any) -> 
                 _verdicts.clear()
             steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
             known = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
-        found = _verdicts[key] = known.judged(question, made, now, detail)
-    return found
+        found = _verdicts[key] = code if known.answer(made, now, question) else False
+    return bool(found)

@@ -78,8 +78,10 @@ class Pipeline(Generic[T]):
     ) -> None:
         try:
             if kind is None:
+                units = self._block.units()
                 watcher, self._watcher = self._watcher, None
-                await self._session.run(self._block.commit(watching=watcher is not None), watcher)
+                await self._session.run(self._block.commit(units, watcher is not None), watcher)
+                self._block.show(units)
         finally:
             self._block.close()
             self._let_go()
@@ -183,7 +185,10 @@ class Transaction:
         return [known[target.key] for target in targets]
 
     async def _commit(self) -> None:
-        await self._session.run(self._block.commit())
+        units = self._block.units()
+        if units:
+            await self._session.run(self._block.commit(units))
+            self._block.show(units)
 
 
 class TransactionBlock:
@@ -401,7 +406,9 @@ class LockBlock(Generic[T]):
                 lost = scope.lost
                 if lost is not None:
                     raise lost.error
-                await self._session.run(scope.block.commit(fences=scope.fences))
+                units = scope.block.units()
+                await self._session.run(scope.block.commit(units, fences=scope.fences))
+                scope.block.show(units)
                 scope.holds.clear()
         finally:
             scope.block.close()

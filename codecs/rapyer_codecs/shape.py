@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from .codec import Codec, plain_type
@@ -22,7 +23,7 @@ from .paths import Step
 from .rules import Rule
 from .stored import BAD, Stored
 
-__all__ = ["Child", "Inline", "Key", "Leaf", "Shape"]
+__all__ = ["Child", "Direct", "Inline", "Key", "Leaf", "Shape"]
 
 Kind: TypeAlias = Literal["leaf", "record", "list", "dict", "set", "union", "tuple", "deque", "ordered"]
 """`tuple`, `deque` and `ordered` are stored like `list`, `list` and `dict`, but have no operations on their
@@ -96,6 +97,8 @@ class Shape:
     """What lies directly below it comes and goes with the value."""
     rules: tuple[Rule, ...] = ()
     """What its own Annotated says a value must be."""
+    direct: Direct | None = None
+    """Its codec in one call for each way, if it has one."""
 
     @property
     def tag(self) -> str:
@@ -289,6 +292,38 @@ class Inline:
     short: bool = False
 
 
+class Direct(NamedTuple):
+    """The codec of a leaf for the common case. On anything else both raise: ask the leaf then, to say what is wrong.
+
+    `type`: of the values; `encode` takes exactly these. `encode`, `decode`: within the limits, too.
+    """
+
+    type: type
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+_DIRECT = """
+def encode(value):
+    raw = {encode}
+    if len(raw) > {limit}: raise ValueError
+    return raw
+
+def decode(raw):
+    if len(raw) > {limit}: raise ValueError
+    return {decode}
+"""
+
+
+def _direct(inline: Inline, limit: int) -> Direct:
+    names = {f"_{name}": value for name, value in inline.names.items()}
+    own = {name: f"_{name}" for name in inline.names}
+    space: dict[str, Any] = dict(names)
+    encode, decode = inline.encode.format(v="value", **own), inline.decode.format(raw="raw", **own)
+    exec(_DIRECT.format(encode=encode, decode=decode, limit=limit), space)
+    return Direct(inline.type, space["encode"], space["decode"])
+
+
 def _article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
@@ -320,6 +355,10 @@ class Leaf(Shape):
         self._tag = tag or name_of(type)
         self._kin = kin
         self.inline = inline
+
+    @cached_property
+    def direct(self) -> Direct | None:  # type: ignore[override]  # made when it is first asked for
+        return None if self.inline is None else _direct(self.inline, self.limits.value)
 
     @property
     def tag(self) -> str:

@@ -37,7 +37,8 @@ class Slot:
     `stands_alone`: it is one field, and means something without what is beside it: a field of the object,
     or an entry of a dict. `in_ruled`: something that it lies in has a rule of its own, so that a change of it
     is right or wrong by what is beside it. `may_break`: its values may break a rule; not for sure, but if
-    not, never.
+    not, never. `lists`: the names of the lists that it lies in, the innermost first. `view`: what the layer
+    above keeps for this place, as long as there is the place; None to begin with.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Slot:
         "in_ruled",
         "is_counter",
         "is_field",
+        "lists",
         "may_break",
         "metadata",
         "model",
@@ -58,6 +60,7 @@ class Slot:
         "stands_alone",
         "steps",
         "sure",
+        "view",
     )
 
     def __init__(self, model: str, shape: Shape, steps: Steps, name: bytes, parent: Slot | None, child: Child) -> None:
@@ -83,6 +86,8 @@ class Slot:
         )
         self.in_ruled: bool = parent is not None and (parent.in_ruled or parent.shape.own_rules())
         self.may_break: bool = not self.is_field or self.in_ruled or shape.own_rules() or self._key_is_ruled()
+        self.lists: tuple[bytes, ...] = parent._lists_to_here() if parent is not None else ()
+        self.view: Any = None
         self._children: dict[str, Slot] = {}
         self._entries: dict[str | int, Slot] = {}
 
@@ -135,6 +140,10 @@ class Slot:
             return join(self.name, shape.child(Item(entry)).segment)
         except RapyerError as error:
             raise self.located(error) from None
+
+    def _lists_to_here(self) -> tuple[bytes, ...]:
+        shape = self.shape.inner if isinstance(self.shape, UnionShape) and self.shape.inner else self.shape
+        return (self.name, *self.lists) if shape.kind == "list" else self.lists
 
     def under(self, name: bytes) -> bool:
         """Whether a name is this place's or lies below it."""

@@ -7,7 +7,7 @@ Python object, loaded for this try alone; :class:`EditObject` turns the result i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rapyer_codecs import Slot
 from rapyer_codecs.lean import dataclass, field
@@ -35,8 +35,7 @@ class Edit(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class Assign:
+class Assign(NamedTuple):
     """The place gets this value, given in stored form so that each try builds a value of its own."""
 
     slot: Slot
@@ -54,8 +53,7 @@ class Assign:
         put_in_own(slot, root, value)
 
 
-@dataclass(slots=True, frozen=True)
-class Compute:
+class Compute(NamedTuple):
     """The place gets a value computed from its own."""
 
     slot: Slot
@@ -73,8 +71,7 @@ class Compute:
         return value
 
 
-@dataclass(slots=True, frozen=True)
-class Call:
+class Call(NamedTuple):
     """A method of the container at the place is called. arguments: built anew for each try.
 
     entry: the only entry that it changes, if it changes one.

@@ -463,7 +463,7 @@ async def test_values_do_not_keep_their_block_alive() -> None:
     await save(full())
     async with pipeline(ref(Player, "p")) as d:
         kept: Any = d.coins
-        recorder = weakref.ref(kept.origin._recorder())
+        recorder = weakref.ref(kept.mark[0].recorder())
     del d
     gc.collect()
     assert recorder() is None
