@@ -6,13 +6,13 @@ never be released in the child.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from rapyer_core import processes
 from rapyer_core.errors import Conflict
 
 V = TypeVar("V")
@@ -42,21 +42,21 @@ class Places(Generic[V]):
     def __init__(self, make: Callable[[], V]) -> None:
         self._make = make
         # No lock around it: one that is held at a fork stays held in the child.
-        self._values: dict[int, V] = {}
+        self._values: dict[processes.Process, V] = {}
 
     def get(self) -> V:
         """That of this process."""
-        pid = os.getpid()
-        found = self._values.get(pid)
+        process = processes.current
+        found = self._values.get(process)
         if found is None:
-            found = self._values.setdefault(pid, self._make())
-            for other in [other for other in self._values if other != pid]:
+            found = self._values.setdefault(process, self._make())
+            for other in [other for other in self._values if other is not process]:
                 self._values.pop(other, None)
         return found
 
     def pop(self) -> V | None:
         """Forget and return that of this process."""
-        return self._values.pop(os.getpid(), None)
+        return self._values.pop(processes.current, None)
 
 
 _acting = threading.local()
@@ -69,13 +69,18 @@ def _me() -> int:
 
 
 class _Place:
-    """A place in a queue. come: set when its turn has come."""
+    """A place in the queue of a key. come: set when its turn has come; None where it came at once."""
 
     __slots__ = ("come", "owner")
 
     def __init__(self) -> None:
-        self.come = threading.Event()
+        self.come: threading.Event | None = None
         self.owner = _me()
+
+    def call(self) -> None:
+        """Its turn has come."""
+        if self.come is not None:
+            self.come.set()
 
 
 class Turns:
@@ -97,15 +102,17 @@ class Turns:
 
     def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
-        end = time.monotonic() + timeout
+        end = 0.0
         mine: list[tuple[bytes, _Place]] = []
         try:
             for key in keys:
                 place = _Place()
                 mine.append((key, place))
                 self._enter(key, place)
-                if not place.come.wait(max(0.0, end - time.monotonic())):
-                    raise Conflict(f"other threads of this process wrote the same objects for {timeout} s")
+                if place.come is not None:
+                    end = end or time.monotonic() + timeout
+                    if not place.come.wait(max(0.0, end - time.monotonic())):
+                        raise Conflict(f"other threads of this process wrote the same objects for {timeout} s")
         except BaseException:
             for key, place in mine:
                 self._leave(key, place)
@@ -122,13 +129,16 @@ class Turns:
 
     def _enter(self, key: bytes, place: _Place) -> None:
         with self._guard:
-            queue = self._queues.setdefault(key, deque())
-            if queue and queue[0].owner == place.owner:
-                queue.popleft()
-                queue.appendleft(place)
+            queue = self._queues.get(key)
+            if not queue:
+                self._queues[key] = deque((place,))
+            elif queue[0].owner == place.owner:
+                queue[0] = place
             else:
+                place.come = threading.Event()
                 queue.append(place)
-            queue[0].come.set()
+                # Whoever left before may have been interrupted before it could say so.
+                queue[0].call()
 
     def _leave(self, key: bytes, place: _Place) -> None:
         with self._guard:
@@ -139,7 +149,7 @@ class Turns:
         if place in queue:
             queue.remove(place)
         if queue:
-            queue[0].come.set()
+            queue[0].call()
         else:
             self._queues.pop(key, None)
 
