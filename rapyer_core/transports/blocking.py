@@ -20,10 +20,10 @@ from redis.retry import Retry
 
 from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
-from rapyer_core.requests import EXEC, MULTI, Command, Lost, Reply, ServerError, outcome
+from rapyer_core.requests import Command, Lost, Reply, ServerError, outcome
 from rapyer_core.settings import Settings
 from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
-from rapyer_core.transports.wire import backoff_free_retry, connection_parameters, pack, refused_connection
+from rapyer_core.transports.wire import BEGIN, END, backoff_free_retry, connection_parameters, pack, refused_connection
 
 _UNWATCH = pack([(b"UNWATCH",)])
 
@@ -51,21 +51,25 @@ class Link:
         A link that is watching and turns out to be dead raises Lost(sent=False) instead of connecting anew: what was
         to be sent relies on the WATCH.
         """
+        # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
+        watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
+        return self.exchange(pack(commands), len(commands), watching)
+
+    def exchange(self, packed: bytes, count: int, watching: bool = False) -> list[Reply]:
+        """The same for packed commands. watching: whether a WATCH stands after them."""
         if self._process is not processes.current:
             # A block that was open at a fork. The socket is the parent's.
             raise Lost(sent=False)
-        packed, count = pack(commands), len(commands)
         channel, self._channel = self._channel, None
         if channel is None or channel.has_data() or channel.poll(0):
             channel = self._connect()
         unwatch, self._unwatch = self._unwatch, False
         if unwatch:
             packed, count = _UNWATCH + packed, count + 1
+        # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
+        self.watching = watching
         timed_out = False
         try:
-            # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
-            # Only EXEC (or the UNWATCH in front of the next user's commands) ends what a WATCH began.
-            self.watching = commands[0][0] == b"WATCH" or (self.watching and commands[-1][0] != b"EXEC")
             replies = channel.exchange(packed, count)
         except (redis.TimeoutError, TimeoutError):
             timed_out = True
@@ -137,15 +141,21 @@ class Pool:
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
-        link = self.acquire()
-        try:
-            return link.roundtrip(commands)
-        finally:
-            self.release(link)
+        return self._exchange(pack(commands), len(commands))
 
     def write(self, commands: Sequence[Command], alone: bool = False) -> list[Reply] | ServerError | None:
         """Send them as one MULTI/EXEC; what it came to. alone: it always is, among threads."""
-        return outcome(self.ask((MULTI, *commands, EXEC)), 0, len(commands), alone=True)
+        count = len(commands)
+        replies = self._exchange(b"".join((BEGIN, pack(commands), END)), count + 2)
+        written = replies[-1]
+        return written if type(written) is list else outcome(replies, 0, count, alone=True)
+
+    def _exchange(self, packed: bytes, count: int) -> list[Reply]:
+        link = self.acquire()
+        try:
+            return link.exchange(packed, count)
+        finally:
+            self.release(link)
 
     def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""

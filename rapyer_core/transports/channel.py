@@ -72,7 +72,8 @@ class Channel:
             self._feed(self._buffer, 0, self._receive(self._buffer))
         else:
             self._send_rest(memoryview(packed)[sent:], end)
-        gets, replies = self._gets, list[Reply]()
+        gets = self._gets
+        replies: list[Reply] = []
         while len(replies) < count:
             reply = gets(False)
             if reply is NOT_ENOUGH_DATA:

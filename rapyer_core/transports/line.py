@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import EXEC, MULTI, Command, Lost, outcome
+from rapyer_core.requests import Command, Lost, outcome
 from rapyer_core.transports.replies import Part, Shared, deliver
-from rapyer_core.transports.wire import pack
+from rapyer_core.transports.wire import BEGIN, END, pack
 
 if TYPE_CHECKING:
     from rapyer_core.transports.aio import Link, Pool
@@ -31,8 +31,6 @@ ONE_WRITE = 512 * 1024
 
 TOGETHER = 256
 """Commands of one MULTI/EXEC that several share, from which on the next one begins: others wait for it meanwhile."""
-
-BEGIN, END = pack([MULTI]), pack([EXEC])
 
 READ, WRITE, ALONE = range(3)
 """What a request is: sent as it is; a write, in a MULTI/EXEC with others; a write in one of its own."""

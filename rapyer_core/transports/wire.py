@@ -13,7 +13,7 @@ from redis._parsers.base import BaseParser
 from redis.backoff import NoBackoff
 
 from rapyer_core.errors import ServerRefused
-from rapyer_core.requests import Command, Reply, ServerError
+from rapyer_core.requests import EXEC, MULTI, Command, Reply, ServerError
 from rapyer_core.settings import Settings
 
 # Retries and maintenance notifications stay off: the first would send writes twice, the second switches off
@@ -72,6 +72,10 @@ _pack: Any = hiredis.pack_command
 def pack(commands: Sequence[Command]) -> bytes:
     """The commands as RESP."""
     return b"".join(map(_pack, commands))
+
+
+BEGIN, END = pack([MULTI]), pack([EXEC])
+"""Around the commands of a write."""
 
 
 _CODES: dict[type[Exception], str] = {
