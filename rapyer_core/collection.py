@@ -21,7 +21,7 @@ from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, unescape_pk
-from rapyer_core.models import Model, Ref, not_a_model, own_model, pk_of, ref_parts
+from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
@@ -57,14 +57,30 @@ class Context:
     exactly_once: bool = False
     registry: Registry | None = None
     _collections: dict[type, Collection[Any]] = field(default_factory=dict, repr=False)
+    _as_of: object = None
 
     def collection(self, model: Model[T]) -> Collection[T]:
         """The model's objects in this session. A codec registered since the last time counts from now on."""
+        if self._as_of is not Registry.latest:
+            self._drop_outdated()
         found = self._collections.get(model.cls)
-        if found is None or not found.plan.is_current:
+        if found is None:
             found = Collection(model if self.registry is None else model.under(self.registry), self.prefix)
             self._collections[model.cls] = found
         return found
+
+    def collection_of(self, cls: Any) -> Collection[Any]:
+        """The same for a model class, or a parametrized one. TypeError if it is none."""
+        if self._as_of is not Registry.latest:
+            self._drop_outdated()
+        found = self._collections.get(cls) if isinstance(cls, type) else None
+        return self.collection(model_of(cls)) if found is None else found
+
+    def _drop_outdated(self) -> None:
+        """Something was registered somewhere."""
+        latest = Registry.latest
+        self._collections = {cls: found for cls, found in self._collections.items() if found.plan.is_current}
+        self._as_of = latest
 
     def own_registry(self) -> Registry:
         """The session's own codecs, on top of those that all share."""
@@ -75,21 +91,23 @@ class Context:
 
     def target(self, obj: Any) -> Target:
         """The stored object that an instance, or a ``ref``, stands for."""
+        if self._as_of is not Registry.latest:
+            self._drop_outdated()
         collection = self._collections.get(type(obj))
-        if collection is None or not collection.plan.is_current:
+        if collection is None:
             model = own_model(type(obj))
             if model is None:
                 return self._stand_in(obj)
             collection = self.collection(model)
         state, name = state_of(obj), collection.key_name
         text, key = collection.address(pk_of(obj) if name is None else getattr(obj, name))
-        if state.pk != text and state.stored is not None and state.pk is not None:
+        if state.loaded and state.pk != text and state.pk is not None:
             raise ConstraintError(
                 model=collection.model.name,
                 pk=state.pk,
                 reason="the key field of a loaded object was changed; insert a new object and delete the old one",
             )
-        return Target(collection, text, key, obj)
+        return _new_target(Target, (collection, text, key, obj))
 
     def _stand_in(self, obj: Any) -> Target:
         """What a ``ref`` stands for. TypeError for whatever else is no instance of a model."""
@@ -136,6 +154,7 @@ class Collection(Generic[T]):
         self.prefix = prefix
         self.head = f"{prefix}{model.name}:".encode()
         self.version = b"%d" % model.version
+        self._mark = [EXISTS, self.version]
         self._addresses: dict[str, tuple[str, bytes]] = {}
         self.sites: dict[Any, Any] = {}
         """What operations found out about places of the class."""
@@ -151,6 +170,11 @@ class Collection(Generic[T]):
     def key_name(self) -> str | None:
         """The attribute of the Key field, if the class has one."""
         return None if self.key_slot is None else str(self.key_slot.steps[0])
+
+    @cached_property
+    def _key_place(self) -> int | None:
+        """Where the key field's text is in a flat reply with all fields in their places."""
+        return None if self.key_slot is None else self.mapper.place_in_pairs(self.key_slot.name)
 
     @cached_property
     def indexes(self) -> tuple[IndexField, ...]:
@@ -174,6 +198,11 @@ class Collection(Generic[T]):
     def complete_key(self) -> bytes:
         """The hash of doubtful indexes that have all objects: index name -> version of the class that saw to it."""
         return f"{self.prefix}~{self.model.name}:complete".encode()
+
+    @cached_property
+    def is_accompanied(self) -> bool:
+        """Whether more is written with a whole object: its ttl, its indexes."""
+        return self.model.ttl is not None or bool(self.indexes)
 
     @property
     def keeps_expiry(self) -> bool:
@@ -243,7 +272,7 @@ class Collection(Generic[T]):
     def target(self, pk: Any, obj: Any = None) -> Target:
         """The object with this primary key (the Key field's value)."""
         text, key = self.address(pk)
-        return Target(self, text, key, obj)
+        return _new_target(Target, (self, text, key, obj))
 
     def address(self, pk: Any) -> tuple[str, bytes]:
         """The text of a primary key, and the Redis key. Those of keys met again are remembered."""
@@ -268,6 +297,14 @@ class Collection(Generic[T]):
             return self._dump_around(obj, pk)
         try:
             return self.mapper.dump(obj)
+        except RapyerError:
+            with self.named(pk):
+                raise
+
+    def frame(self, obj: T, pk: str) -> list[bytes]:
+        """The stored form of an object that was never loaded, framed, without ``~``."""
+        try:
+            return self.mapper.frame(obj)
         except RapyerError:
             with self.named(pk):
                 raise
@@ -310,6 +347,27 @@ class Collection(Generic[T]):
             return root.shape.broken(obj, b"")
         found = ((slot, value_at(obj, slot.steps)) for slot in root.parts())
         return (each for slot, value in found if value is not MISSING for each in slot.shape.broken(value, slot.name))
+
+    def load_reply(self, reply: list[bytes], pk: str, on_error: OnError | None = None) -> T | None:
+        """The object of a reply to HGETALL, remembering what is stored; None where that is no object. As ``load``.
+
+        UnknownVersion; DecodeError of an upgrade.
+        """
+        if reply[:2] == self._mark:
+            try:
+                obj = self.mapper.load_pairs(reply)
+                if self.key_slot is None or ((place := self._key_place) is not None and reply[place] == pk.encode()):
+                    attach(obj, State(pk, reply))
+                    return obj
+            except Exception:
+                pass  # not in the usual order, or wrong: found out, and worded, below
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        version = fields.pop(EXISTS, None)
+        if version is None:
+            return None
+        if version != self.version:
+            fields = self.upgraded(fields, version, pk)
+        return self.load(fields, pk, on_error)
 
     def load(self, fields: Mapping[bytes, bytes], pk: str, on_error: OnError | None = None) -> T:
         """The object of stored fields, remembering them. DecodeError names what cannot be read.
@@ -414,3 +472,7 @@ class Target(NamedTuple):
     def data(self) -> dict[str, Any]:
         """What errors about this object say."""
         return {"model": self.collection.model.name, "pk": self.pk}
+
+
+_new_target: Callable[[type[Target], tuple[Any, ...]], Target] = tuple.__new__
+"""A named tuple's own way to be made costs twice as much."""

@@ -19,7 +19,7 @@ from rapyer_codecs import Mapper, Registry, Slot, default_registry
 from rapyer_core.expressions import MODEL, Path
 from rapyer_core.keys import new_id
 from rapyer_core.plans import Plan
-from rapyer_core.states import ATTRIBUTE, State, attach, state_of
+from rapyer_core.states import ATTRIBUTE, BLANK, State, attach, state_of
 from rapyer_core.upgrades import History, Upgrade, history
 
 T = TypeVar("T")
@@ -215,6 +215,9 @@ def _rebuilt(cls: type[T]) -> type[T]:
     namespace["__qualname__"] = cls.__qualname__
     metaclass = _metaclass(cast(Any, type(cls)))
     made = cast(type[T], metaclass(cls.__name__, cls.__bases__, namespace))
+    if made.__dictoffset__ and not hasattr(made, ATTRIBUTE):
+        # Found where an instance has none of its own: an AttributeError costs ten times as much.
+        type.__setattr__(made, ATTRIBUTE, BLANK)
     _repoint_cells(cls, made)
     _keep_state_in_pickles(made)
     return made
@@ -322,7 +325,7 @@ def pk_of(obj: object) -> Any:
         return slot.get(obj)
     state = state_of(obj)
     if state.pk is None:
-        state = dataclasses.replace(state, pk=new_id())
+        state = State(new_id(), state.stored, state.unread)
         attach(obj, state)
     return state.pk
 

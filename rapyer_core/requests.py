@@ -26,8 +26,8 @@ from rapyer_codecs.lean import dataclass
 
 R = TypeVar("R")
 
-Command = tuple[bytes | int, ...]
-"""One command: its name and arguments."""
+Command = tuple[bytes | int, ...] | bytes
+"""One command: its name and arguments, or all of it packed (see ``packing``)."""
 
 Reply = Any
 """What the server answered: bytes, int, None, a list of these, or a :class:`ServerError`."""

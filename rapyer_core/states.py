@@ -7,8 +7,10 @@ replaced, never changed, because copies of an instance share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass
 
 ATTRIBUTE = "__rapyer_state__"
@@ -22,25 +24,67 @@ class Unread:
     shown: Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
 class State:
-    """pk: the primary key's text, once known. stored: field -> value as last seen on the server; None: never loaded.
+    """pk: the primary key's text, once known. unread: the fields that could not be read when it was loaded, by name.
 
-    unread: the fields that could not be read when it was loaded, by name.
+    stored: field -> value as last seen on the server; None: never loaded. Often nobody ever asks for it, so it may also
+    be made of a flat reply, or of framed fields, as they are, when somebody does.
     """
 
-    pk: str | None = None
-    stored: Mapping[bytes, bytes] | None = None
-    unread: Mapping[str, Unread] | None = None
+    __slots__ = ("_stored", "pk", "unread")
+
+    def __init__(
+        self,
+        pk: str | None = None,
+        stored: Mapping[bytes, bytes] | list[bytes] | None = None,
+        unread: Mapping[str, Unread] | None = None,
+    ) -> None:
+        self.pk = pk
+        self._stored = stored
+        self.unread = unread
+
+    @property
+    def stored(self) -> Mapping[bytes, bytes] | None:
+        """Field -> value as last seen on the server; None: never loaded."""
+        stored = self._stored
+        if type(stored) is list:
+            self._stored = stored = fields_of(stored)
+        return cast("Mapping[bytes, bytes] | None", stored)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is known what is stored."""
+        return self._stored is not None
+
+    def __repr__(self) -> str:
+        return f"State({self.pk!r}, loaded={self.loaded})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, State) and self._parts == other._parts
+
+    __hash__ = None  # type: ignore[assignment]  # as of any other value with mappings in it
+
+    def __deepcopy__(self, memo: object) -> State:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State, self._parts
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.pk, self.stored, self.unread
 
 
 BLANK = State()
+
+_get = object.__getattribute__
+_set = object.__setattr__
 
 
 def state_of(obj: object) -> State:
     """The instance's state; a blank one if it has none yet."""
     try:
-        state: State = object.__getattribute__(obj, ATTRIBUTE)
+        state: State = _get(obj, ATTRIBUTE)
     except AttributeError:
         return BLANK
     return state
@@ -48,10 +92,14 @@ def state_of(obj: object) -> State:
 
 def attach(obj: object, state: State) -> None:
     """Give the instance this state. Works on frozen and slots classes."""
-    try:
-        object.__getattribute__(obj, "__dict__")[ATTRIBUTE] = state
-    except AttributeError:
-        object.__setattr__(obj, ATTRIBUTE, state)
+    _set(obj, ATTRIBUTE, state)
+
+
+def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The fields of a flat reply whose first one is ``~``, without that; or of framed fields."""
+    if flat[:1] == [b"~"]:
+        return dict(zip(flat[2::2], flat[3::2], strict=True))
+    return unframed(flat)
 
 
 def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:

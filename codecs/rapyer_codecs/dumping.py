@@ -30,7 +30,7 @@ class DumpCode:
         self.limits = limits
         self.has_out = not makes_out
         self.unchecked: dict[type, list[str]] = {}
-        self.texts: list[tuple[str, str]] = []
+        self.texts: list[tuple[Name, str]] = []
         self.later: list[Callable[[], None]] = []
 
     def record(self, shape: RecordShape, value: str, name: Name) -> None:
@@ -60,7 +60,7 @@ class DumpCode:
         if isinstance(shape, Leaf):
             if shape.inline is not None:
                 self.unchecked.setdefault(shape.inline.type, []).append(value)
-            self.texts.append((name.code, self.encode(shape, value)))
+            self.texts.append((name, self.encode(shape, value)))
         elif isinstance(shape, UnionShape) and shape.optional and isinstance(shape.inner, Leaf):
             self.optional_leaf(shape.inner, value, name)
         elif is_plain(shape):
@@ -68,34 +68,38 @@ class DumpCode:
         elif type(shape) is ListShape and is_simple(shape.item):
             self.unchecked.setdefault(list, []).append(value)
             length = self.source.variable("length")
-            self.texts.append((name.code, self.source.count(f"{length} := len({value})", length)))
+            self.texts.append((name, self.source.count(f"{length} := len({value})", length)))
             self.later.append(lambda: self.elements(shape, value, name, length))
         elif type(shape) is DictShape and is_text(shape.key.shape) and is_simple(shape.value):
             self.unchecked.setdefault(dict, []).append(value)
-            self.texts.append((name.code, repr(MARKER)))
+            self.texts.append((name, repr(MARKER)))
             self.later.append(lambda: self.entries(shape, value, name))
         else:
             self.later.append(lambda: self.write(shape, value, name))
 
     def flush(self) -> None:
         """Code for all that waits."""
-        for cls, values in self.unchecked.items():
-            types = " is ".join(f"type({value})" for value in values)
-            with self.source.block(f"if not ({types} is {self.source.class_name(cls)}):"):
-                self.source.line(f"check({self.source.class_name(cls)}, {', '.join(values)})")
+        self.check_waiting()
         shown = 0 if self.has_out else _IN_DISPLAY
         if not self.has_out:
             with self.source.block("out = {"):
                 for name, text in self.texts[:shown]:
-                    self.source.line(f"{name}: {text},")
+                    self.source.line(f"{name.code}: {text},")
             self.source.line("}")
         for name, text in self.texts[shown:]:
-            self.source.line(f"out[{name}] = {text}")
+            self.source.line(f"out[{name.code}] = {text}")
         self.has_out = True
         later = self.later
         self.unchecked, self.texts, self.later = {}, [], []
         for write in later:
             write()
+
+    def check_waiting(self) -> None:
+        """Code that checks the types of what waits."""
+        for cls, values in self.unchecked.items():
+            types = " is ".join(f"type({value})" for value in values)
+            with self.source.block(f"if not ({types} is {self.source.class_name(cls)}):"):
+                self.source.line(f"check({self.source.class_name(cls)}, {', '.join(values)})")
 
     def write(self, shape: Shape, value: str, name: Name) -> None:
         """Code that adds the fields of a value to `out`, now."""
@@ -115,15 +119,17 @@ class DumpCode:
             self.source.line(f"{self.source.constant(shape.write, 'write')}({value}, {name.code}, out)")
 
     def encode(self, leaf: Leaf, value: str) -> str:
-        """An expression for the text of a value whose type was checked."""
-        inline = leaf.inline
-        if inline is None:
-            text = f"{self.source.constant(leaf.codec.encode, 'encode')}({value})"
-        else:
-            text = self.source.inline(leaf, inline.encode, v=value)
-        if inline is not None and inline.short:
+        """An expression for the text of a value whose type was checked, if that is not too long."""
+        text = self.text(leaf, value)
+        if leaf.inline is not None and leaf.inline.short:
             return text
         return f"text if len(text := {text}) <= {leaf.limits.value} else uncommon()"
+
+    def text(self, leaf: Leaf, value: str) -> str:
+        """The same, however long it is."""
+        if leaf.inline is None:
+            return f"{self.source.constant(leaf.codec.encode, 'encode')}({value})"
+        return self.source.inline(leaf, leaf.inline.encode, v=value)
 
     def nested(self, shape: RecordShape, value: str, name: Name) -> None:
         """A record in a fixed place: its fields are written out."""
@@ -153,7 +159,7 @@ class DumpCode:
         text = self.encode(inner, value)
         if inner.inline is None or not inner.inline.short:
             text = f"text if (text := {text})[:1] != b'~' else b'~:' + text"
-        self.texts.append((name.code, f"b'~' if {value} is None else {text}"))
+        self.texts.append((name, f"b'~' if {value} is None else {text}"))
 
     def optional_record(self, inner: RecordShape, value: str, name: Name) -> None:
         with self.source.block(f"if {value} is None:"):

@@ -9,14 +9,16 @@ no words. The two must agree: tests compare them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from .codec import plain_type
 from .dumping import DumpCode
+from .framed import FramedCode
 from .loading import LoadCode
 from .names import SMALL, index
+from .paired import OWN, PairsCode
 from .places import COUNTS, numbered
 from .shape import Shape
 from .source import Name, Source
@@ -27,17 +29,24 @@ __all__ = ["Compiled", "compile_class"]
 
 Dump = Callable[[Any], dict[bytes, bytes]]
 Load = Callable[[Mapping[bytes, bytes]], Any]
+Frame = Callable[[Any], list[bytes]]
+LoadPairs = Callable[[Sequence[bytes]], Any]
 
 
 class Compiled(NamedTuple):
     """The generated functions of a class. Any exception means: ask the next one, and at last the shapes.
 
-    `load`: of fields among which none of the class is absent. `load_some`: some may be.
+    `load`: of fields among which none of the class is absent. `load_some`: some may be. `frame`: a dump to framed
+    fields; `load_pairs`: of a flat reply in the order of that; `fixed`:
+    the names of the first of them.
     """
 
     dump: Dump
     load: Load
     load_some: Load
+    frame: Frame
+    load_pairs: LoadPairs
+    fixed: list[bytes]
 
 
 class _Uncommon(Exception):
@@ -47,15 +56,16 @@ class _Uncommon(Exception):
 def compile_class(shape: RecordShape) -> Compiled:
     """Generate the functions of a class."""
     source = Source(dict(COMMON))
-    _whole_object(source, shape)
+    fixed = _whole_object(source, shape)
     while source.pending:
         _record(source, source.pending.pop())
     namespace = source.run(f"{shape.cls.__module__}.{shape.cls.__qualname__}")
-    return Compiled(namespace["dump"], namespace["load"], namespace["load_some"])
+    made = {name: namespace[name] for name in Compiled._fields if name in namespace}
+    return Compiled(**made, fixed=fixed)
 
 
-def _whole_object(source: Source, shape: RecordShape) -> None:
-    """The functions with all names written out."""
+def _whole_object(source: Source, shape: RecordShape) -> list[bytes]:
+    """The functions with all names written out; the names in fixed places."""
     limits, root = shape.limits, Name("", b"")
     with source.block("def dump(value):"):
         DumpCode(source, limits, makes_out=True).record(shape, "value", root)
@@ -66,6 +76,15 @@ def _whole_object(source: Source, shape: RecordShape) -> None:
             source.give_up_if(f"len(fields) > {limits.readable}")
             source.line("get = fields.get")
             source.line(f"return {LoadCode(source, complete).whole(shape)}")
+    layout = FramedCode(source, limits)
+    with source.block("def frame(value):"):
+        layout.record(shape, "value", root)
+        source.give_up_if(f"len(pieces) > {3 * limits.fields}")
+        source.line("return pieces")
+    with source.block("def load_pairs(pairs):"):
+        source.give_up_if(f"len(pairs) > {OWN + 2 * limits.readable}")
+        source.line(f"return {PairsCode(source, layout).whole(shape)}")
+    return layout.fixed
 
 
 def _record(source: Source, shape: RecordShape) -> None:

@@ -175,7 +175,7 @@ class LoadCode:
 
     def list_(self, shape: ListShape, value: str, raw: str, name: Name) -> None:
         length = self.source.variable("length")
-        self.source.line(f"{length} = small if (small := small_index({raw})) is not None else index({raw})")
+        self.length(length, raw)
         self.source.give_up_if(f"{length} > {shape.limits.readable}")
         if isinstance(shape.item, Leaf):
             if name.variable:
@@ -191,6 +191,10 @@ class LoadCode:
         with self.source.block(f"for {place} in ({self.source.elements(name, length)})[:{length}]:"):
             self.read(shape.item, item, Name(place, b""))
             self.source.line(f"{value}.append({item})")
+
+    def length(self, length: str, raw: str) -> None:
+        """Code that reads the length of a list."""
+        self.source.line(f"{length} = small if (small := small_index({raw})) is not None else index({raw})")
 
     def dict_(self, shape: DictShape, value: str, raw: str, name: Name) -> None:
         self.source.give_up_if(f"{raw} != {MARKER!r}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from . import changes
 from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
+from .framing import framed
 from .generate import Compiled, compile_class
 from .lean import dataclass
+from .paired import OWN
 from .paths import Steps
 from .shape import Fields
 from .slot import Slot
@@ -47,6 +49,11 @@ class Mapper(Generic[T]):
         self._slots: dict[Steps, Slot] = {}
         self._generated_dump: Callable[[T], Fields] = self._dump_first
         self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
+        self._generated_frame: Callable[[T], list[bytes]] = self._frame_first
+        self.load_pairs: Callable[[Sequence[bytes]], T] = self._pairs_first
+        """The object of flat pairs of names and texts, the first of them of the layer above. Any exception: have it
+        loaded from a dict of them.
+        """
         self._ruled = (-1, False)
 
     def __repr__(self) -> str:
@@ -192,6 +199,29 @@ class Mapper(Generic[T]):
         for part in self.root.parts():
             out.update(part.default_fields() or {})
         return out
+
+    # -- on the wire -----------------------------------------------------------------------------------------
+
+    def _frame_first(self, obj: T) -> list[bytes]:
+        self._generated_frame = self._compiled.frame
+        return self._generated_frame(obj)
+
+    def _pairs_first(self, pairs: Sequence[bytes]) -> T:
+        self.load_pairs = self._compiled.load_pairs
+        return self.load_pairs(pairs)
+
+    def frame(self, obj: T) -> list[bytes]:
+        """All fields of an object as `dump` gives them, framed: three pieces for each (see framing.py). EncodeError."""
+        try:
+            return self._generated_frame(obj)
+        except Exception:
+            pass  # as in dump
+        return framed(self._dump(obj).items())
+
+    def place_in_pairs(self, name: bytes) -> int | None:
+        """Where the text of a field of the class is in pairs that `load_pairs` takes; None: anywhere."""
+        fixed = self._compiled.fixed
+        return OWN + 1 + 2 * fixed.index(name) if name in fixed else None
 
     # -- places ----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from .errors import LimitExceeded
 from .recall import Recall
 from .shape import Key
 
-__all__ = ["COUNTS", "FEW", "MANY", "Entries", "Pickers", "few", "numbered"]
+__all__ = ["COUNTS", "FEW", "MANY", "Entries", "NameLists", "Pickers", "few", "numbered"]
 
 FEW = 64
 """Elements of a list whose names are kept; characters of a key, or bytes of a name, that is kept."""
@@ -54,6 +54,19 @@ class Pickers(dict[int, Pick]):
         if length <= FEW:
             self[length] = pick
         return pick
+
+
+class NameLists(dict[int, list[bytes]]):
+    """Length -> the names of so many elements of one list."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def __missing__(self, length: int) -> list[bytes]:
+        names = numbered(self._name, length)
+        if length <= FEW:
+            self[length] = names
+        return names
 
 
 class Entries:

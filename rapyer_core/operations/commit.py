@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
+from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
@@ -34,6 +35,8 @@ from rapyer_core.errors import (
     SessionClosed,
     WrongKeyType,
 )
+from rapyer_core.packing import delete
+from rapyer_core.packing import hset as packed_hset
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     Batch,
@@ -522,14 +525,25 @@ def _renewed(target: Target, seen: Seen, former: Fields, change: Change) -> list
 
 def replace_commands(target: Target, fields: Fields) -> list[Command]:
     """An object written whole, over whatever is stored under its key, with its indexes and its ttl."""
+    # The field ~ in front: there a reader looks for it first.
+    written = (b"HSET", target.key, EXISTS, target.collection.version, *chain.from_iterable(fields.items()))
+    return [(b"DEL", target.key), written, *_accompanying(target, fields)]
+
+
+def whole_commands(target: Target, pieces: list[bytes]) -> list[Command]:
+    """The same for framed fields."""
     collection = target.collection
-    commands: list[Command] = [
-        (b"DEL", target.key),
-        (*hset(target.key, fields), EXISTS, collection.version),
-    ]
-    if collection.model.ttl is not None:
-        commands.append((b"PEXPIRE", target.key, round(collection.model.ttl * 1000)))
-    return commands + reindexed(target, fields)
+    commands: list[Command] = [delete(target.key), packed_hset(target.key, collection.version, pieces)]
+    if collection.is_accompanied:
+        commands += _accompanying(target, unframed(pieces) if collection.indexes else {})
+    return commands
+
+
+def _accompanying(target: Target, fields: Fields) -> list[Command]:
+    """What goes with an object that is written whole: its ttl, its indexes."""
+    ttl = target.collection.model.ttl
+    lasting: list[Command] = [] if ttl is None else [(b"PEXPIRE", target.key, round(ttl * 1000))]
+    return lasting + reindexed(target, fields)
 
 
 def reindexed(target: Target, fields: Fields) -> list[Command]:
@@ -600,10 +614,11 @@ def blind(
     return replies[1:]
 
 
-def write_whole(ctx: Context, pairs: Sequence[tuple[Target, Fields]]) -> Operation[None]:
-    """Objects written whole over what is stored, in one MULTI/EXEC."""
-    commands = [command for target, fields in pairs for command in replace_commands(target, fields)]
-    _raise_inner([target for target, _ in pairs], (yield from _blindly(ctx, [target for target, _ in pairs], commands)))
+def write_whole(ctx: Context, wholes: Sequence[tuple[Target, list[bytes]]]) -> Operation[None]:
+    """Objects, with their framed fields, written whole over what is stored, in one MULTI/EXEC."""
+    commands = [command for target, pieces in wholes for command in whole_commands(target, pieces)]
+    targets = [target for target, _ in wholes]
+    _raise_inner(targets, (yield from _blindly(ctx, targets, commands)))
 
 
 def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff, Slot
+from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, OnError, Target
 from rapyer_core.errors import (
@@ -28,14 +29,14 @@ from rapyer_core.operations.commit import (
     commit,
     refused,
     unknown,
-    whole,
     write_whole,
 )
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
-from rapyer_core.operations.reading import chunks, read
+from rapyer_core.operations.reading import chunks, insist, read
+from rapyer_core.packing import hgetall
 from rapyer_core.places import comes_and_goes, places_of
-from rapyer_core.requests import Batch, Command, Lost, Operation, Reply, ServerError
+from rapyer_core.requests import Batch, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import State, attach, see_stored, state_of
 
@@ -47,41 +48,35 @@ T = TypeVar("T")
 
 def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) -> Operation[T]:
     """Load one object. One round trip. NotFound, DecodeError. on_error: told of fields that cannot be read instead."""
-    target = ctx.collection(model_of(cls)).target(pk)
-    found = yield from _read_whole(ctx, target)
-    if not found.exists:
-        raise NotFound(**target.data)
-    return cast(T, target.collection.load(found.fields, target.pk, on_error))
+    collection: Collection[T] = ctx.collection_of(cls)
+    text, key = collection.address(pk)
+    found = collection.load_reply((yield from _read_whole(ctx, collection, text, key)), text, on_error)
+    if found is None:
+        raise NotFound(model=collection.model.name, pk=text)
+    return found
 
 
 def get_many(
     ctx: Context, cls: type[T], pks: Iterable[Any], on_error: OnError | None = None
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
-    collection: Collection[T] = ctx.collection(model_of(cls))
-    targets = [collection.target(pk) for pk in pks]
-    return (yield from load_targets(ctx, targets, on_error))
-
-
-def load_targets(ctx: Context, targets: Sequence[Target], on_error: OnError | None = None) -> Operation[list[Any]]:
-    """The objects of the targets, in order, None where there is none."""
-    objects: list[Any] = []
-    for part in chunks(targets):
-        commands: list[Command] = [(b"HGETALL", target.key) for target in part]
-        replies = yield from read(ctx, commands)
-        for target, reply in zip(part, replies, strict=True):
-            found = _whole(target, reply)
-            objects.append(target.collection.load(found.fields, target.pk, on_error) if found.exists else None)
+    collection: Collection[T] = ctx.collection_of(cls)
+    objects: list[T | None] = []
+    for part in chunks([collection.address(pk) for pk in pks]):
+        replies = yield from read(ctx, [hgetall(key) for _, key in part])
+        for (text, key), reply in zip(part, replies, strict=True):
+            if isinstance(reply, ServerError):
+                raise refused(Target(collection, text, key), reply)
+            objects.append(collection.load_reply(reply, text, on_error))
     return objects
 
 
 def reload(ctx: Context, obj: T) -> Operation[T]:
     """Read the object again: in place, or, for a frozen one, as the returned object. NotFound."""
     target = ctx.target(obj)
-    found = yield from _read_whole(ctx, target)
-    if not found.exists:
+    fresh = yield from _load(ctx, target)
+    if fresh is None:
         raise NotFound(**target.data)
-    fresh = target.collection.load(found.fields, target.pk)
     if isinstance(obj, Ref) or target.collection.model.frozen:
         return cast(T, fresh)
     for info in target.collection.mapper.fields:
@@ -107,15 +102,28 @@ def target_of(ctx: Context, obj: Any, pk: Any) -> Target:
     return ctx.target(obj)
 
 
-def _read_whole(ctx: Context, target: Target) -> Operation[Seen]:
-    replies = yield from read(ctx, [(b"HGETALL", target.key)], **target.data)
-    return _whole(target, replies[0])
+def _load(ctx: Context, target: Target) -> Operation[Any]:
+    """The object as it is stored, None if it is not."""
+    reply = yield from _read_whole(ctx, target.collection, target.pk, target.key)
+    return target.collection.load_reply(reply, target.pk)
 
 
-def _whole(target: Target, reply: Reply) -> Seen:
+def _read_whole(ctx: Context, collection: Collection[Any], pk: str, key: bytes) -> Operation[list[bytes]]:
+    """The reply to HGETALL."""
+    commands = (hgetall(key),)
+    answer: list[Reply] | Lost
+    try:
+        replies: list[Reply] = yield Batch(commands)
+    except Lost as lost:
+        answer = lost
+    else:
+        if type(replies[0]) is list:
+            return replies[0]
+        answer = replies
+    (reply,) = yield from insist(ctx, commands, answer, model=collection.model.name, pk=pk)
     if isinstance(reply, ServerError):
-        raise refused(target, reply)
-    return whole(target, reply)
+        raise refused(Target(collection, pk, key), reply)
+    return cast("list[bytes]", reply)
 
 
 # -- writing --
@@ -254,19 +262,37 @@ def save(
 ) -> Operation[None]:
     """Write a never loaded object whole (one round trip), of a loaded one what changed (two)."""
     target = _own_target(ctx, obj)
-    stored = state_of(obj).stored
-    fields = target.collection.dump(obj, target.pk)
-    if stored is None:
-        target.collection.check_rules(obj, target.pk)
-        if exactly_once or (exactly_once is None and ctx.exactly_once):
-            yield from commit(ctx, [SaveWhole(target, fields)], retry=retry, exactly_once=True)
-        else:
-            yield from write_whole(ctx, [(target, fields)])
-        attach(obj, State(target.pk, fields))
+    state = state_of(obj)
+    if not state.loaded:
+        once = ctx.exactly_once if exactly_once is None else exactly_once
+        yield from _save_whole(ctx, ((target, _frame(target)),), once, retry)
         return
-    unit = save_changes(target, dict(stored), fields, overwrite)
+    fields = target.collection.dump(obj, target.pk)
+    unit = save_changes(target, dict(state.stored or {}), fields, overwrite)
     yield from commit(ctx, [unit], retry=retry, exactly_once=exactly_once)
     see_stored(obj, target.pk, after_save(unit))
+
+
+def _frame(target: Target) -> list[bytes]:
+    """The framed fields of an object that was never loaded. EncodeError, ConstraintError."""
+    collection = target.collection
+    pieces = collection.frame(target.obj, target.pk)
+    if collection.mapper.ruled:
+        collection.check_rules(target.obj, target.pk)
+    return pieces
+
+
+def _save_whole(
+    ctx: Context, wholes: Sequence[tuple[Target, list[bytes]]], once: bool, retry: Retry | None = None
+) -> Operation[None]:
+    """Write objects that were never loaded whole, in one EXEC, and note what is stored of them."""
+    if once:
+        units = [SaveWhole(target, unframed(pieces)) for target, pieces in wholes]
+        yield from commit(ctx, units, retry=retry, exactly_once=True)
+    else:
+        yield from write_whole(ctx, wholes)
+    for target, pieces in wholes:
+        attach(target.obj, State(target.pk, pieces))
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:
@@ -300,24 +326,18 @@ def save_many(
     One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    fresh: list[SaveWhole] = []
+    fresh: list[tuple[Target, list[bytes]]] = []
     loaded: list[SaveChanges] = []
     for obj in objects:
         target = _own_target(ctx, obj)
-        fields = target.collection.dump(obj, target.pk)
-        stored = state_of(obj).stored
-        if stored is None:
-            target.collection.check_rules(obj, target.pk)
-            fresh.append(SaveWhole(target, fields))
+        state = state_of(obj)
+        if state.loaded:
+            fields = target.collection.dump(obj, target.pk)
+            loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
         else:
-            loaded.append(save_changes(target, dict(stored), fields, overwrite))
+            fresh.append((target, _frame(target)))
     for part in chunks(fresh):
-        if once:
-            yield from commit(ctx, part, exactly_once=True)
-        else:
-            yield from write_whole(ctx, [(unit.target, unit.fields) for unit in part])
-        for unit in part:
-            attach(unit.target.obj, State(unit.target.pk, unit.fields))
+        yield from _save_whole(ctx, part, once)
     failed: list[RapyerError] = []
     for group in _groups(loaded):
         failed += yield from _save_group(ctx, group, once)
@@ -372,9 +392,9 @@ def get_or_create(
     made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
     target = _own_target(ctx, made)
     for _ in range(1000):
-        found = yield from _read_whole(ctx, target)
-        if found.exists:
-            return target.collection.load(found.fields, target.pk), False
+        found = yield from _load(ctx, target)
+        if found is not None:
+            return found, False
         try:
             yield from insert(ctx, made, exactly_once=exactly_once)
         except AlreadyExists:

@@ -22,23 +22,37 @@ def read(ctx: Context, commands: Sequence[Command], **data: Any) -> Operation[li
     Raises ConnectionFailed when the connection is lost twice or the server does not answer in time; NotApplied when
     it is still loading at the deadline. Other error replies are returned as values.
     """
+    return (yield from insist(ctx, commands, (yield from _asked(commands)), **data))
+
+
+def insist(
+    ctx: Context, commands: Sequence[Command], answer: list[Reply] | Lost, **data: Any
+) -> Operation[list[Reply]]:
+    """The same for commands that were sent once. answer: what came of that."""
     pauses = ctx.retry.pauses()
     relinked = False
     while True:
-        try:
-            replies: list[Reply] = yield Batch(commands)
-        except Lost as lost:
-            if relinked or lost.timed_out:
-                raise ConnectionFailed(**data, timed_out=lost.timed_out) from None
+        if isinstance(answer, Lost):
+            if relinked or answer.timed_out:
+                raise ConnectionFailed(**data, timed_out=answer.timed_out)
             relinked = True
-            continue
-        busy = next((reply for reply in replies if isinstance(reply, ServerError) and reply.code in PASSING), None)
-        if busy is None:
-            return replies
-        pause = next(pauses, None)
-        if pause is None:
-            raise NotApplied(**data, code=busy.code)
-        yield Pause(pause)
+        else:
+            busy = next((reply for reply in answer if isinstance(reply, ServerError) and reply.code in PASSING), None)
+            if busy is None:
+                return answer
+            pause = next(pauses, None)
+            if pause is None:
+                raise NotApplied(**data, code=busy.code)
+            yield Pause(pause)
+        answer = yield from _asked(commands)
+
+
+def _asked(commands: Sequence[Command]) -> Operation[list[Reply] | Lost]:
+    try:
+        replies: list[Reply] = yield Batch(commands)
+    except Lost as lost:
+        return lost
+    return replies
 
 
 def chunks(values: Sequence[V], size: int = CHUNK) -> Iterator[Sequence[V]]:

@@ -71,7 +71,7 @@ _pack: Any = hiredis.pack_command
 
 def pack(commands: Sequence[Command]) -> bytes:
     """The commands as RESP."""
-    return b"".join(map(_pack, commands))
+    return b"".join([command if type(command) is bytes else _pack(command) for command in commands])
 
 
 BEGIN, END = pack([MULTI]), pack([EXEC])

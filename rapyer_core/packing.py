@@ -1,0 +1,24 @@
+"""Packed commands: those of whole objects, ready to be sent (RESP). Pure text work; all other commands are packed by
+the transports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def hgetall(key: bytes) -> bytes:
+    """HGETALL of a key."""
+    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
+
+
+def delete(key: bytes) -> bytes:
+    """DEL of a key."""
+    return b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key)
+
+
+def hset(key: bytes, version: bytes, pieces: Sequence[bytes]) -> bytes:
+    """HSET of an object's fields, which are framed, behind the field ``~`` with its version."""
+    count = 4 + len(pieces) // 3 * 2
+    head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n$1\r\n~\r\n$%d\r\n%b" % (count, len(key), key, len(version), version)
+    return head + b"".join(pieces) + b"\r\n"
