@@ -103,7 +103,7 @@ async def test_a_large_write_gets_a_connection_of_its_own(pool: Pool) -> None:
 async def test_a_write_that_cannot_be_packed_is_its_callers_error_alone(pool: Pool) -> None:
     good = [pool.write([(b"INCR", b"n")]) for _ in range(50)]
     with pytest.raises(TypeError):
-        await pool.write([(b"SET", b"n", object())])  # type: ignore[list-item]
+        await pool.write([(b"SET", b"n", object())])
     assert await asyncio.gather(*good) == [[number] for number in range(1, 51)]
 
 
