@@ -122,21 +122,24 @@ class _Team:
     errors: list[str] = field(default_factory=list)
 
     def warm_up(self) -> None:
-        """One lap to connect all; one to see how many changes fill a lap."""
+        """One lap to connect all; then laps to see how many changes fill one. The first are slow: they are short."""
         for worker in self.workers:
             _line(worker)
         contest = self.contest
         self.operations = contest.tasks * contest.processes
-        self.prepare()()
-        each, _ = self.prepare()()
-        fitting = min(MOST, int(contest.seconds / each.wall))
-        self.operations = max(self.operations, fitting - fitting % contest.processes)
+        for _ in range(3):
+            each, _ = self.prepare()()
+            fitting = min(MOST, int(contest.seconds / each.wall))
+            self.operations = max(self.operations, fitting - fitting % contest.processes)
         self.tries.clear()
         self.commands.clear()
 
     def prepare(self) -> Lap[None]:
         self.client.delete(self.key)
         self.store(make_player(0))
+        self._tell(str(self.operations // len(self.workers)))
+        for worker in self.workers:
+            _line(worker)
         return self._lap
 
     def _lap(self) -> tuple[Time, None]:
@@ -154,10 +157,13 @@ class _Team:
         return Time(wall / self.operations, sum(report["cpu"] for report in reports) / self.operations), None
 
     def _run(self) -> list[dict[str, Any]]:
+        self._tell("go")
+        return [json.loads(_line(worker)) for worker in self.workers]
+
+    def _tell(self, line: str) -> None:
         for worker in self.workers:
             assert worker.stdin is not None
-            print(self.operations // len(self.workers), file=worker.stdin, flush=True)
-        return [json.loads(_line(worker)) for worker in self.workers]
+            print(line, file=worker.stdin, flush=True)
 
     def _counted(self) -> tuple[int, int]:
         """Calls of the command that is sent once for each try, and of all."""

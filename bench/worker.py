@@ -1,6 +1,7 @@
 """A process of a contest. `python -m bench.worker URL PREFIX SIDE OPERATION TASKS`, started by bench/contest.py.
 
-Says `ready`; then for each line of its input, a number of changes, makes so many and says how that went, as JSON.
+Says `ready`; then for each line of its input, a number of changes, says `ready` once more, and at the next line makes
+so many and says how that went, as JSON.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ def main() -> None:
         who = contender(side)
         runner.run(who.open(url, prefix, int(tasks)))
         print("ready", flush=True)
-        for line in sys.stdin:
-            gc.collect()
+        for line in iter(sys.stdin.readline, ""):
+            gc.collect()  # each lap pays for its own garbage only
+            print("ready", flush=True)
+            sys.stdin.readline()
             start = time.process_time()
             errors = runner.run(_shared_out(getattr(who, operation), int(line), int(tasks)))
             print(json.dumps({"cpu": time.process_time() - start, "errors": errors}), flush=True)

@@ -35,7 +35,7 @@ def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[
     replies: list[Reply] | None = None
     if watching:
         try:
-            replies = yield Watch(keys, reads, spare=True)
+            replies = yield Watch(keys, reads)
         except Lost:
             replies = None  # the ordinary way connects anew
     if replies is None:

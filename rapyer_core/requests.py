@@ -8,9 +8,12 @@ blocking code) carries them out:
   generator as :class:`Lost`. The commands leave no trace on the connection that carries them.
 * ``Blind``  -> the replies to its commands, run as one MULTI/EXEC; a :class:`ServerError` when the server refused it,
   None when it did so because of what others had written with it. Nothing was written then.
-* ``Watch``  -> the replies to its reads, made under a WATCH of its keys that lasts until the operation's next request.
-* ``Exec``   -> the replies to the commands that were decided on, run as one MULTI/EXEC; None when something watched has
-  changed, or nothing is watched any more; a :class:`ServerError` when the server refused it. Nothing was written then.
+* ``Update`` -> the replies to the commands that were decided on, by what was read, run as one MULTI/EXEC; None when
+  something that was read had changed by then; a :class:`ServerError` when the server refused it. Nothing was written
+  then.
+* ``Watch``  -> the replies to its reads, made under a WATCH of its keys that lasts until the operation's next request;
+  None where no connection can be had for that.
+* ``Exec``   -> as ``Update``, by what was read under the ``Watch`` before; None, too, when nothing is watched any more.
 * ``Pause``  -> ``None`` after that many seconds.
 * ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
   seconds. It hears the channel until the operation ends.
@@ -19,8 +22,8 @@ blocking code) carries them out:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rapyer_codecs.lean import dataclass
 
@@ -52,35 +55,55 @@ class Blind(NamedTuple):
     alone: bool = False
 
 
-class Watch(NamedTuple):
-    """Read, and watch these keys from then on: one round trip.
+class Effects(Protocol):
+    """What operations that go into the same EXEC do to one key."""
 
-    Other operations of this session may share the connection and the WATCH, and then go into one EXEC with it. reads:
-    commands that only read. tries: how often the operation was tried in vain; it is kept apart from strangers then.
+    def unsent(self, key: bytes) -> list[Command]:
+        """The commands for what no command in the EXEC does yet."""
+        ...
+
+
+Others = dict[bytes, Any]
+"""What operations that go into the same EXEC, before this one, do to keys, as :class:`Effects`: for those that look at
+the same keys. What they leave unsent is written at the end, once for all.
+"""
+
+Decide = Callable[[list[Reply], Others], "Sequence[Command] | None"]
+"""Gives the commands to write, and adds what it does to the others; None if there is nothing to write and nothing to
+be certain of. Given the replies to what was read. May raise: nothing of it is written then.
+"""
+
+
+class Update(NamedTuple):
+    """Read under a WATCH of these keys, decide, and write if nothing watched has changed: two round trips.
+
+    Nothing happens in between, so that the time in which others can interfere is short. Other operations of this
+    session may share the connection and the WATCH, and then go into one EXEC with it. reads: commands that only read.
+    pauses: seconds between tries: whoever carries it out may try again by itself after each, from the reading on.
     alone: with nobody else, even of the same keys. timeout: seconds to wait while others of this session write these
-    keys. spare: only on a connection that nobody else may need, and at once; else the answer is None. What comes next
-    may be another operation, which goes on with the watching.
+    keys.
     """
 
     keys: Sequence[bytes]
     reads: Sequence[Command]
-    tries: int = 0
+    decide: Decide
+    pauses: Iterator[float] = iter(())
     alone: bool = False
     timeout: float = 30.0
-    spare: bool = False
 
 
-Others = dict[bytes, Any]
-"""What operations that go into the same EXEC, before this one, do to keys: for those that look at the same keys."""
+class Watch(NamedTuple):
+    """Read, and watch these keys from then on, on a connection that nobody else may need: one round trip.
 
-Decide = Callable[[Others], "Sequence[Command] | None"]
-"""Gives the commands to write, and adds what it does to the others; None if there is nothing to write and nothing to
-be certain of. May raise: nothing of it is written then.
-"""
+    What comes next may be another operation, which goes on with the watching. reads: commands that only read.
+    """
+
+    keys: Sequence[bytes]
+    reads: Sequence[Command]
 
 
 class Exec(NamedTuple):
-    """Write, if nothing has changed that was watched by the Watch before: one round trip."""
+    """Write, if nothing has changed that was watched by the Watch before: one round trip. decide: gets no replies."""
 
     decide: Decide
 
@@ -109,7 +132,7 @@ class Turn(NamedTuple):
     timeout: float
 
 
-Request = Batch | Blind | Watch | Exec | Pause | Listen | Turn
+Request = Batch | Blind | Update | Watch | Exec | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

@@ -15,7 +15,7 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Blind, Exec, Failed, Listen, Operation, Pause, Request, Turn, Watch
+from rapyer_core.requests import Batch, Blind, Exec, Failed, Listen, Operation, Pause, Request, Turn, Update, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
@@ -140,6 +140,10 @@ class Session:
                         answer = await loop.pool.ask(request.commands)
                     elif type(request) is Blind and watcher is None and not loop.reserved:
                         answer = await loop.pool.write(request.commands, request.alone)
+                    elif type(request) is Update and watcher is None and not loop.reserved:
+                        answer = await loop.watches.update(request)
+                        if type(answer) is Failed:
+                            failure = answer.error
                     else:
                         break
                 except Exception as error:
@@ -217,6 +221,13 @@ class _Driver:
                     if type(request) is Exec:
                         watcher, self.watcher = self.watcher, None
                         answer = None if watcher is None else await watcher.commit(request.decide)
+                        if type(answer) is Failed:
+                            failure = answer.error
+                    elif type(request) is Update:
+                        self.leave()
+                        if loop.must_wait(request.keys):
+                            await loop.let_pass(request.keys, request.timeout)
+                        answer = await loop.watches.update(request)
                         if type(answer) is Failed:
                             failure = answer.error
                     elif type(request) is Turn:

@@ -3,130 +3,126 @@
 A WATCH belongs to a connection, and any EXEC on it drops it. So what many tasks want in one tick goes as a *group*: one
 write with the WATCH of all their keys and all their reads; then each decides by itself, in order, seeing what those
 before it do to the same keys; then one write with everything as one MULTI/EXEC. One that refuses drops out, the others
-go on. When something that was watched has changed, all of them learn that nothing was written; whoever tries again is
-kept apart from strangers. ``rapyer_core.sync.watches`` has the same names for threads, where nobody shares.
+go on. Of an ``Update`` all of this happens as soon as the replies are there: no task is woken up in between. When
+something that was watched has changed, nothing was written: those who wrote the same keys rest together for a moment,
+and try again together, apart from strangers. ``rapyer_core.sync.watches`` has the same names for threads, where nobody
+shares.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rapyer_core.errors import Conflict, PoolTimeout, ServerRefused, SessionClosed
-from rapyer_core.requests import EXEC, MULTI, Command, Decide, Failed, Lost, Others, Reply, ServerError, Watch, outcome
+from rapyer_core.requests import (
+    EXEC,
+    MULTI,
+    Command,
+    Decide,
+    Failed,
+    Lost,
+    Others,
+    Reply,
+    ServerError,
+    Update,
+    Watch,
+    outcome,
+)
 from rapyer_core.transports.aio import Link, Pool
 
 TOGETHER = 128
 """Operations of one group, at most."""
 
+Answer = list[Reply] | ServerError | Failed | None
+"""To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
 
-class Watcher:
-    """One operation under WATCH, from its wish to its end."""
 
-    __slots__ = ("_context", "_decide", "_future", "_watches", "group", "left", "timer", "watch")
+class Member:
+    """One operation in a group, or on its way into one: its Update, carried out in its context.
 
-    def __init__(self, watches: Watches, watch: Watch, loop: asyncio.AbstractEventLoop) -> None:
-        self.watch = watch
-        self.group: _Group | None = None
-        self.left = False
+    tried: in vain before, so that it is kept apart from strangers. started: it waits no more. group: of a block, while
+    something is watched.
+    """
+
+    __slots__ = (
+        "alone",
+        "context",
+        "decide",
+        "future",
+        "group",
+        "keys",
+        "pauses",
+        "reads",
+        "started",
+        "timeout",
+        "timer",
+        "tried",
+    )
+
+    def __init__(self, update: Update, future: asyncio.Future[Any]) -> None:
+        self.keys, self.reads, self.decide, self.pauses, self.alone, self.timeout = update
+        self.context = contextvars.copy_context()
+        self.future = future
+        self.tried = self.started = False
+        self.group: BlockGroup | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self._watches = watches
-        self._future: asyncio.Future[Any] = loop.create_future()
-        self._decide: Decide | None = None
-        self._context: contextvars.Context | None = None
 
-    def replies(self) -> Awaitable[list[Reply] | None]:
-        """The replies to the reads, once the keys are watched. None: no connection to spare."""
-        return self._future
-
-    def commit(self, decide: Decide) -> Awaitable[list[Reply] | ServerError | Failed | None]:
-        """Write what is decided on, if nothing watched has changed. Ends the watching."""
-        self.left = True
-        group = self.group
-        self._future = self._watches.loop.create_future()
-        if group is None or group.is_over:
-            self._future.set_result(None)
-        else:
-            self._decide, self._context = decide, contextvars.copy_context()
-            group.wants(self)
-        return self._future
-
-    def leave(self) -> None:
-        """End the watching without writing."""
-        if not self.left:
-            self.left = True
-            if self.group is None:
-                self._watches._withdraw(self)
-            else:
-                self.group.leaves()
-
-    # -- of the group --
-
-    @property
-    def _waits(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return not self._future.done()
-
-    def _answer(self, value: Any) -> None:
+    def answer(self, value: Any) -> None:
         """Tell whoever waits."""
-        if not self._future.done():
-            self._future.set_result(value)
+        if not self.future.done():
+            self.future.set_result(value)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Raise it at whoever waits."""
-        if not self._future.done():
-            self._future.set_exception(error)
-
-    def _decided(self, others: Others) -> Sequence[Command] | Failed | None:
-        """What it wants to write, or the error that it refused with."""
-        assert self._context is not None
-        assert self._decide is not None
-        try:
-            return self._context.run(self._decide, others)
-        except BaseException as error:
-            return Failed(error)
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
-class _Group:
+class Group:
     """Operations that share a connection and a WATCH. A sink for the replies, to the reading and to the EXEC."""
 
-    def __init__(self, watches: Watches, link: Link, watchers: list[Watcher]) -> None:
+    __slots__ = ("_commands", "_link", "_places", "_reading", "_refused", "_spans", "_watches", "keys", "members")
+
+    def __init__(self, watches: Watches, link: Link, members: list[Member]) -> None:
         self._watches = watches
         self._link: Link | None = link
-        self._watchers = watchers
-        self._spans: list[tuple[Watcher, int, int]] = []
-        self._places: list[list[int]] = []
-        self._wishes: list[Watcher] = []
-        self._refused: list[tuple[Watcher, Failed]] = []
+        self.members = members
+        self.keys: Iterable[bytes] = members[0].keys
+        self._places: list[list[int]] | None = None
+        """Where the replies to the reads of each are; None: all have the same reads."""
+        self._commands: list[Command] = []
+        self._spans: list[tuple[Member, int, int]] = []
+        """Who takes part in the EXEC; where its commands begin, and how many they are."""
+        self._refused: list[tuple[Member, Failed]] = []
         """Who refused, perhaps because of what others would do: true only if they did."""
-        self._staying = len(watchers)
         self._reading = True
-        self._scheduled = False
-        self.is_over = False
-        """The connection is given back, or about to be: nothing is watched any more."""
-        for watcher in watchers:
-            watcher.group = self
 
     def start(self) -> None:
         """WATCH all keys and read."""
         link = self._link
         assert link is not None
-        first = self._watchers[0].watch
-        if len(self._watchers) == 1:
-            keys: Iterable[bytes] = first.keys
-            reads = list(first.reads)
-            self._places = [list(range(len(reads)))]
-        else:
-            keys = dict.fromkeys(key for watcher in self._watchers for key in watcher.watch.keys)
-            known: dict[Command, int] = {}
-            self._places = [
-                [known.setdefault(read, len(known)) for read in watcher.watch.reads] for watcher in self._watchers
-            ]
-            reads = list(known)
+        members = self.members
+        keys, reads = members[0].keys, members[0].reads
+        for member in members:
+            if member.reads != reads or member.keys != keys:
+                keys, reads = self._put_together()
+                break
         self._watches.reading += 1
         link.post([(b"WATCH", *keys), *reads], self)
+
+    def _put_together(self) -> tuple[Sequence[bytes], Sequence[Command]]:
+        """All keys, and all reads, each once."""
+        known: dict[Command, int] = {}
+        keys: dict[bytes, None] = {}
+        self._places = []
+        for member in self.members:
+            keys.update(dict.fromkeys(member.keys))
+            self._places.append([known.setdefault(read, len(known)) for read in member.reads])
+        self.keys = keys
+        return list(keys), list(known)
 
     # -- replies --
 
@@ -135,60 +131,186 @@ class _Group:
 
     def set_result(self, replies: list[Reply], /) -> None:
         if self._reading:
-            self._was_read(replies)
+            self._stop_reading()
+            if isinstance(replies[0], ServerError):
+                self._cannot_watch(replies[0])
+            else:
+                self._was_read(replies)
         else:
             self._was_run(replies)
 
     def set_exception(self, error: Exception, /) -> None:
-        watchers = [watcher for watcher, _, _ in self._spans] if self.is_over else self._watchers
-        sent = not self._reading and isinstance(error, Lost) and error.sent
+        writing = not self._reading and bool(self._commands)
+        members = [member for member, _, _ in self._spans] if writing else self.members
+        sent = writing and isinstance(error, Lost) and error.sent
         self._stop_reading()
-        for watcher in watchers:
+        for member in members:
             # To each an error of its own: tracebacks grow at the places that raise it.
             if isinstance(error, ServerRefused):
-                watcher._fail(ServerRefused(error.reason, code=error.code))
+                member.fail(ServerRefused(error.reason, code=error.code))
             else:
-                watcher._fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
-        for watcher, _ in self._refused:
-            watcher._answer(None)
+                member.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
         self._end()
-
-    def _was_read(self, replies: list[Reply]) -> None:
-        self._stop_reading()
-        watched = replies[0]
-        for watcher, places in zip(self._watchers, self._places, strict=True):
-            if watcher.left:
-                continue
-            if isinstance(watched, ServerError):
-                watcher._answer([watched] * len(places))
-            else:
-                watcher._answer([replies[1 + place] for place in places])
-        if not self._staying:
-            self._end()
+        self._watches.again([member for member, _ in self._refused])
 
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
             self._watches.reading -= 1
 
-    def _was_run(self, replies: list[Reply]) -> None:
-        for watcher, start, count in self._spans:
-            watcher._answer(outcome(replies, start, count, alone=len(self._spans) == 1))
-        for watcher, failed in self._refused:
-            watcher._answer(failed if isinstance(replies[-1], list) else None)
+    def _cannot_watch(self, error: ServerError) -> None:
+        for member in self.members:
+            member.answer(error)
         self._end()
 
-    # -- members --
+    def _own(self, replies: list[Reply]) -> Iterable[tuple[Member, list[Reply]]]:
+        """Each member with the replies to its reads."""
+        if self._places is None:
+            own = replies[1:]
+            return [(member, own) for member in self.members]
+        reads = zip(self.members, self._places, strict=True)
+        return [(member, [replies[1 + place] for place in places]) for member, places in reads]
 
-    def wants(self, watcher: Watcher) -> None:
+    def _was_read(self, replies: list[Reply]) -> None:
+        self._decide(self._own(replies))
+
+    # -- the EXEC --
+
+    def _decide(self, members: Iterable[tuple[Member, list[Reply]]]) -> None:
+        """Each decides by what was read, and all that was decided on is sent: what several do to one key as one."""
+        others: Others = {}
+        commands, spans = self._commands, self._spans
+        decided: Sequence[Command] | Failed | None
+        for member, own in members:
+            if member.future.done():
+                continue
+            try:
+                decided = member.context.run(member.decide, own, others)
+            except BaseException as error:
+                decided = Failed(error)
+            if decided is None:
+                member.answer([])
+            elif not isinstance(decided, Failed):
+                spans.append((member, len(commands), len(decided)))
+                commands += decided
+            elif others:
+                self._refused.append((member, decided))
+            else:
+                member.answer(decided)
+        if not spans:
+            self._end()
+            return
+        for key, effects in others.items():
+            commands += effects.unsent(key)
+        self._send()
+
+    def _send(self) -> None:
+        self._commands = commands = [MULTI, *self._commands, EXEC]
+        link = self._link
+        assert link is not None
+        try:
+            link.post(commands, self)
+        except Exception as error:
+            self._cannot_pack(error)
+
+    def _cannot_pack(self, error: Exception) -> None:
+        """An argument that cannot be packed: whose, only one by one can tell."""
+        self._end()
+        if len(self._spans) == 1:
+            self._spans[0][0].answer(Failed(error))
+            members = []
+        else:
+            members = [member for member, _, _ in self._spans]
+            for member in members:
+                member.alone = True
+        self._watches.again([*members, *[member for member, _ in self._refused]])
+
+    def _was_run(self, replies: list[Reply]) -> None:
+        last = replies[-1]
+        if type(last) is list and ServerError not in map(type, last):
+            for member, start, count in self._spans:
+                member.answer(last[start : start + count])
+            for member, failed in self._refused:
+                member.answer(failed)
+            self._end()
+            return
+        again = []
+        for member, start, count in self._spans:
+            answer = self._came_to(replies, member, start, count)
+            if answer is None:
+                again.append(member)
+            else:
+                member.answer(answer)
+        for member, failed in self._refused:
+            if type(last) is list:
+                member.answer(failed)
+            else:
+                again.append(member)
+        self._end()
+        self._watches.again(again)
+
+    def _came_to(self, replies: list[Reply], member: Member, start: int, count: int) -> Answer:
+        """What an EXEC that failed, or had errors, came to for one of them: those at its keys are its own, too."""
+        shared = [
+            place
+            for place, command in enumerate(self._commands[1:-1])
+            if len(command) > 1 and command[1] in member.keys and not start <= place < start + count
+        ]
+        last = replies[-1]
+        if isinstance(last, list):
+            inner = [last[place] for place in shared if isinstance(last[place], ServerError)]
+            return [*inner, *last[start : start + count]]
+        for place in shared:
+            answer = outcome(replies, place, 1, alone=False)
+            if answer is not None:
+                return answer
+        return outcome(replies, start, count, alone=len(self._spans) == 1)
+
+    def _end(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            self._watches.ended(self, link)
+
+
+class BlockGroup(Group):
+    """The same of blocks, between whose reading and writing there is a user's code."""
+
+    __slots__ = ("_scheduled", "_staying", "_wishes")
+
+    def __init__(self, watches: Watches, link: Link, members: list[Member]) -> None:
+        super().__init__(watches, link, members)
+        self._wishes: list[Member] = []
+        self._staying = len(members)
+        self._scheduled = False
+        for member in members:
+            member.group = self
+
+    def _cannot_watch(self, error: ServerError) -> None:
+        for member in self.members:
+            member.answer([error] * len(member.reads))
+        if not self._staying:
+            self._end()
+
+    def _was_read(self, replies: list[Reply]) -> None:
+        for member, own in self._own(replies):
+            member.answer(own)
+        if not self._staying:
+            self._end()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is watched any more."""
+        return self._link is None or bool(self._commands)
+
+    def wants(self, member: Member) -> None:
         """A member wants to write. All who do so in this tick go together."""
-        self._wishes.append(watcher)
+        self._wishes.append(member)
         self._staying -= 1
         if not self._staying:
-            self._run()
+            self._go()
         elif not self._scheduled:
             self._scheduled = True
-            self._watches.loop.call_soon(self._run)
+            self._watches.loop.call_soon(self._go)
 
     def leaves(self) -> None:
         """A member wants nothing any more."""
@@ -196,56 +318,61 @@ class _Group:
         if self._staying or self._reading:
             return
         if self._wishes:
-            self._run()
+            self._go()
         else:
             self._end()
 
-    def _run(self) -> None:
-        """Let each decide, and send what was decided on."""
-        if self.is_over:
-            return
-        self.is_over = True
-        link = self._link
-        assert link is not None
-        others: Others = {}
-        commands: list[Command] = [MULTI]
-        for watcher in self._wishes:
-            if not watcher._waits:
-                continue
-            decided = watcher._decided(others)
-            if decided is None:
-                watcher._answer([])
-            elif isinstance(decided, Failed):
-                if others:
-                    self._refused.append((watcher, decided))
-                else:
-                    watcher._answer(decided)
-            else:
-                self._spans.append((watcher, len(commands) - 1, len(decided)))
-                commands += decided
-        if not self._spans:
-            self._end()
-            return
-        commands.append(EXEC)
-        try:
-            link.post(commands, self)
-        except Exception as error:
-            # An argument that cannot be packed: whose, only one by one can tell.
-            for watcher, _, _ in self._spans:
-                watcher._answer(Failed(error) if len(self._spans) == 1 else None)
-            for watcher, _ in self._refused:
-                watcher._answer(None)
-            self._end()
+    def _go(self) -> None:
+        if not self.is_over:
+            self._decide([(member, []) for member in self._wishes])
 
     def _end(self) -> None:
-        self.is_over = True
-        link, self._link = self._link, None
-        if link is not None:
-            self._watches._ended(link, self._watchers)
+        super()._end()
+        for member in self.members:
+            member.group = None
 
 
-def _is_first_try(watcher: Watcher) -> bool:
-    return not watcher.watch.tries
+class Watcher:
+    """A block under WATCH, from its wish to its end."""
+
+    __slots__ = ("_left", "_member", "_watches")
+
+    def __init__(self, watches: Watches, member: Member) -> None:
+        self._watches = watches
+        self._member = member
+        self._left = False
+
+    def replies(self) -> Awaitable[list[Reply] | None]:
+        """The replies to the reads, once the keys are watched. None: no connection to spare."""
+        return self._member.future
+
+    def commit(self, decide: Decide) -> Awaitable[Answer]:
+        """Write what is decided on, if nothing watched has changed. Ends the watching."""
+        self._left = True
+        member = self._member
+        group = member.group
+        member.future = self._watches.loop.create_future()
+        if group is None or group.is_over:
+            member.future.set_result(None)
+        else:
+            member.decide, member.context = decide, contextvars.copy_context()
+            group.wants(member)
+        return member.future
+
+    def leave(self) -> None:
+        """End the watching without writing."""
+        if self._left:
+            return
+        self._left = True
+        group = self._member.group
+        if group is None:
+            self._member.future.cancel()
+        else:
+            group.leaves()
+
+
+def _nothing(_: list[Reply], __: Others) -> None:
+    """What a block that has not come to its end wants to write."""
 
 
 class Watches:
@@ -254,10 +381,15 @@ class Watches:
     def __init__(self, pool: Pool) -> None:
         self.loop = asyncio.get_running_loop()
         self._pool = pool
-        self._waiting: list[Watcher] = []
-        """In the order asked for."""
+        self._entering: list[Member] = []
+        """Blocks, until the end of the tick."""
+        self._waiting: list[Member] = []
+        """Updates in the order asked for; first those that were tried in vain."""
+        self._resting: dict[tuple[bytes, ...], list[Member]] = {}
+        """Updates that were tried in vain, by their keys, until they are tried again."""
         self._busy: set[bytes] = set()
-        """Keys of operations under way. Blocks are not among them: nobody may wait for what a user's code does."""
+        """Keys of updates under way. Those of blocks are not among them: nobody may wait for what a user's code does.
+        """
         self._scheduled = False
         self._company = False
         """Whether several wanted something at the same time, the last time."""
@@ -269,7 +401,12 @@ class Watches:
     @property
     def at_rest(self) -> bool:
         """Whether nobody waits, and nothing is under way."""
-        return not (self._waiting or self._busy or self._acquiring)
+        return not (self._busy or self._acquiring or any(self._pending()) or self._entering)
+
+    def _pending(self) -> Iterator[Member]:
+        """Those who wait for a try."""
+        for members in (self._waiting, *self._resting.values()):
+            yield from (member for member in members if not member.future.done())
 
     async def drained(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait until no operation that is under way by now writes one of these keys; no longer than timeout seconds."""
@@ -285,120 +422,194 @@ class Watches:
     def _uses(self, keys: Sequence[bytes]) -> bool:
         if not self._busy.isdisjoint(keys):
             return True
-        return any(not set(keys).isdisjoint(watcher.watch.keys) for watcher in self._waiting if not watcher.watch.spare)
+        return any(not set(keys).isdisjoint(member.keys) for member in self._pending())
 
     def enter(self, watch: Watch) -> Watcher:
-        """Watch and read, with others that want to in this tick. ``replies`` of the watcher waits for it."""
-        watcher = Watcher(self, watch, self.loop)
-        alone = not (self._waiting or self._company or self.reading)
-        self._waiting.append(watcher)
-        if alone:
+        """Watch and read, with other blocks that want to in this tick. ``replies`` of the watcher waits for it."""
+        member = Member(Update(watch.keys, watch.reads, _nothing), self.loop.create_future())
+        self._entering.append(member)
+        self._start_soon()
+        return Watcher(self, member)
+
+    def update(self, update: Update) -> Awaitable[Answer]:
+        """Read, decide and write, with others that want to in this tick.
+
+        Tried again after each pause, until there is none left: None then.
+        """
+        member = Member(update, self.loop.create_future())
+        self._waiting.append(member)
+        if not self._scheduled:
+            self._start_soon()
+        return member.future
+
+    def _start_soon(self) -> None:
+        """At once what is alone; else at the end of the tick."""
+        if self._company or self.reading or len(self._waiting) + len(self._entering) > 1:
+            self._schedule()
+        else:
             self._gather()
-        elif not self._scheduled:
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._gather)
-        if watcher.group is None and not watch.spare and not self._scheduled:
-            self._note_waiting(watcher)
-        return watcher
 
-    def _withdraw(self, watcher: Watcher) -> None:
-        """It waits no more."""
-        if watcher.timer is not None:
-            watcher.timer.cancel()
-        if watcher in self._waiting:
-            self._waiting.remove(watcher)
-
-    def _ended(self, link: Link, watchers: list[Watcher]) -> None:
+    def ended(self, group: Group, link: Link) -> None:
         """A group is done with its connection."""
-        if not watchers[0].watch.spare:
-            for watcher in watchers:
-                self._busy.difference_update(watcher.watch.keys)
+        if type(group) is Group:
+            self._busy.difference_update(group.keys)
         self._pool.release(link)
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self._gather)
+        if self._waiting:
+            self._schedule()
+        if self._drains:
+            # Once the group has told its members how it went: some may go on.
+            self.loop.call_soon(self._look_at_drains)
+
+    def _look_at_drains(self) -> None:
         for keys, drained in self._drains:
             if not drained.done() and not self._uses(keys):
                 drained.set_result(None)
 
+    # -- again --
+
+    def again(self, members: Sequence[Member]) -> None:
+        """Nothing was written because of somebody else: those of the same keys rest, and try again together."""
+        for member in members:
+            pause = None if member.future.done() else next(member.pauses, None)
+            if pause is None:
+                member.answer(None)
+                continue
+            member.tried, member.started = True, False
+            keys = tuple(member.keys)
+            resting = self._resting.get(keys)
+            if resting is None:
+                self._resting[keys] = [member]
+                self.loop.call_later(pause, self._rested, keys)
+            else:
+                resting.append(member)
+
+    def _rested(self, keys: tuple[bytes, ...]) -> None:
+        members = self._resting.pop(keys, None)
+        if members is not None:
+            self._waiting[:0] = members
+            self._gather()
+
+    # -- groups --
+
     def _gather(self) -> None:
         """Make groups of those who wait and may start."""
         self._scheduled = False
-        self._waiting = [watcher for watcher in self._waiting if watcher._waits]
-        self._company = len(self._waiting) + self.reading > 1
-        for watchers in self._groups():
-            spare = watchers[0].watch.spare
+        self._waiting = [member for member in self._waiting if not member.future.done()]
+        self._company = len(self._waiting) + len(self._entering) + self.reading > 1
+        if self._entering:
+            self._enter_all()
+        for members in self._groups():
             try:
-                # Some connections are left to others, at least one, or the block could not use the session.
-                link = self._pool.spare(reserve=max(1, self._pool.size // 8) if spare else 0)
+                link = self._pool.spare(reserve=0)
             except SessionClosed as error:
-                for watcher in watchers:
-                    self._withdraw(watcher)
-                    watcher._fail(SessionClosed(error.reason))
+                for member in members:
+                    member.fail(SessionClosed(error.reason))
                 continue
             if link is not None:
-                self._start(link, watchers)
-            elif spare:
-                for watcher in watchers:
-                    self._withdraw(watcher)
-                    watcher._answer(None)
+                self._start(link, members)
             elif not self._acquiring:
                 self._acquiring = True
                 self._pool.spawn(self._acquire())
-        for watcher in self._waiting:
-            self._note_waiting(watcher)
+        self._wait_on()
+        self._look_at_drains()
 
-    def _start(self, link: Link, watchers: list[Watcher]) -> None:
-        for watcher in watchers:
-            self._waiting.remove(watcher)
-            if watcher.timer is not None:
-                watcher.timer.cancel()
-            if not watcher.watch.spare:
-                self._busy.update(watcher.watch.keys)
-        _Group(self, link, watchers).start()
+    def _enter_all(self) -> None:
+        """Blocks watch on connections that nobody needs, or not at all."""
+        entering = [member for member in self._entering if not member.future.done()]
+        self._entering = []
+        for start in range(0, len(entering), TOGETHER):
+            members = entering[start : start + TOGETHER]
+            try:
+                # Some connections are left to others, at least one, or the block could not use the session.
+                link = self._pool.spare(reserve=max(1, self._pool.size // 8))
+            except SessionClosed as error:
+                for member in members:
+                    member.fail(SessionClosed(error.reason))
+                continue
+            if link is not None:
+                BlockGroup(self, link, members).start()
+            else:
+                for member in members:
+                    member.answer(None)
 
-    def _groups(self) -> list[list[Watcher]]:
+    def _start(self, link: Link, members: list[Member]) -> None:
+        group = Group(self, link, members)
+        for member in members:
+            member.started = True
+            if member.timer is not None:
+                member.timer.cancel()
+                member.timer = None
+        group.start()
+        self._busy.update(group.keys)
+
+    def _wait_on(self) -> None:
+        """Whoever was not started waits, but not for ever."""
+        waiting = [member for member in self._waiting if not (member.started or member.future.done())]
+        for member in waiting:
+            if member.timer is None:
+                member.timer = self.loop.call_later(member.timeout, self._give_up, member)
+        self._waiting = waiting
+
+    def _give_up(self, member: Member) -> None:
+        if member in self._waiting:
+            self._waiting.remove(member)
+            reason = f"other tasks of this process wrote the same objects for {member.timeout} s"
+            member.fail(Conflict(reason))
+
+    def _groups(self) -> list[list[Member]]:
         """Who goes together: all who look at the same keys, and all first tries."""
-        groups: list[list[Watcher]] = []
-        blocked: set[bytes] = set()
-        claimed: dict[bytes, list[Watcher]] = {}
-        latest: dict[bool, list[Watcher]] = {}
-        # Who was tried in vain is kept apart from strangers, so that a key which others write watchers nobody else up.
-        for watcher in sorted(self._waiting, key=_is_first_try):
-            watch = watcher.watch
-            group: list[Watcher] | None = None
-            if not watch.spare:
-                if not (self._busy.isdisjoint(watch.keys) and blocked.isdisjoint(watch.keys)):
-                    # Those after it wait too: it would never get all of its keys at once.
-                    blocked.update(watch.keys)
-                    continue
-                same = {id(claimed[key]): claimed[key] for key in watch.keys if key in claimed}
-                if same:
-                    group = next(iter(same.values()))
-                    if len(same) > 1 or watch.alone or group[0].watch.alone or len(group) >= TOGETHER:
-                        blocked.update(watch.keys)
-                        continue
-            if group is None and not (watch.alone or watch.tries):
-                group = latest.get(watch.spare)
-            if group is None or len(group) >= TOGETHER:
+        groups: list[list[Member]] = []
+        busy, blocked = self._busy, set[bytes]()
+        claimed: dict[bytes, list[Member]] = {}
+        latest: list[Member] | None = None
+        for member in self._waiting:
+            keys, alone = member.keys, member.alone
+            group: list[Member] | None = None
+            waits = False
+            for key in keys:
+                if key in busy or key in blocked:
+                    waits = True
+                    break
+                same = claimed.get(key)
+                if same is not None:
+                    if group is not None and group is not same:
+                        waits = True
+                        break
+                    group = same
+            if waits or (group is not None and (alone or group[0].alone or len(group) >= TOGETHER)):
+                # Those after it wait too: it would never get all of its keys at once.
+                blocked.update(keys)
+                continue
+            strange = alone or member.tried
+            if group is None and not strange and latest is not None and len(latest) < TOGETHER:
+                group = latest
+            if group is None:
                 group = []
                 groups.append(group)
-                if not (watch.alone or watch.tries):
-                    latest[watch.spare] = group
-            group.append(watcher)
-            if not watch.spare:
-                claimed.update(dict.fromkeys(watch.keys, group))
+                if not strange:
+                    latest = group
+            group.append(member)
+            for key in keys:
+                claimed[key] = group
+        if self._resting:
+            self._wake_up(claimed)
         return groups
 
-    def _note_waiting(self, watcher: Watcher) -> None:
-        if watcher.timer is None:
-            watcher.timer = self.loop.call_later(watcher.watch.timeout, self._give_up, watcher)
-
-    def _give_up(self, watcher: Watcher) -> None:
-        if watcher in self._waiting:
-            self._waiting.remove(watcher)
-            reason = f"other tasks of this process wrote the same objects for {watcher.watch.timeout} s"
-            watcher._fail(Conflict(reason))
+    def _wake_up(self, claimed: dict[bytes, list[Member]]) -> None:
+        """Those who rest go with others who write all of the same keys now: they cost nothing."""
+        for keys, members in list(self._resting.items()):
+            group = claimed.get(keys[0])
+            if group is None or group[0].alone or members[0].alone or len(group) + len(members) > TOGETHER:
+                continue
+            if all(claimed.get(key) is group for key in keys):
+                del self._resting[keys]
+                self._waiting += members
+                group += members
 
     async def _acquire(self) -> None:
         """Wait for a connection, for whoever waits by then."""
@@ -407,13 +618,15 @@ class Watches:
         except Exception as error:
             self._acquiring = False
             waiting, self._waiting = self._waiting, []
-            for watcher in waiting:
+            for member in waiting:
                 own = PoolTimeout(waited=error.waited, size=error.size) if isinstance(error, PoolTimeout) else error
-                watcher._fail(own)
+                member.fail(own)
             return
         self._acquiring = False
-        groups = [watchers for watchers in self._groups() if not watchers[0].watch.spare]
+        self._waiting = [member for member in self._waiting if not member.future.done()]
+        groups = self._groups()
         if groups:
             self._start(link, groups[0])
+            self._wait_on()
         else:
             self._pool.release(link)

@@ -50,7 +50,7 @@ from rapyer_core.requests import (
     Reply,
     ServerError,
     Turn,
-    Watch,
+    Update,
 )
 from rapyer_core.retries import Retry, clock
 
@@ -127,12 +127,12 @@ class Fence:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a commit went. tails: per unit, the reply to its tail command. attempts: tries in all."""
+    """How a commit went. attempts: tries in all. tails: per unit, the reply to its tail command; empty: no reply."""
 
     seen: list[Seen]
     changes: list[Change]
-    tails: list[Reply]
     attempts: int
+    tails: Sequence[Reply] = ()
 
 
 @dataclass(slots=True)
@@ -160,11 +160,13 @@ def commit(
     to an EXEC was lost (with exactly_once: only when the server stays unreachable); NotApplied; WrongKeyType.
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    run = _Commit(ctx, units, retry or ctx.retry, fences, extra, own_token(units[0].target) if once else None)
-    return (yield from run.operation(lead))
+    token = own_token(units[0].target) if once else None
+    return _Commit(units, retry or ctx.retry, fences, extra, token, lead).operation()
 
 
-@dataclass(slots=True)
+_UNTRIED = Outcome([], [], 0)
+
+
 class _Commit:
     """One commit under way. token: the exactly-once token. doubt: when an EXEC was sent whose outcome is not known.
     settled: whether it is void, or its token there. read_at: the server's clock at the reading before it.
@@ -174,44 +176,101 @@ class _Commit:
     seen lead to the very same change, and whichever of the two EXECs comes through, the outcome is that of both.
     """
 
-    ctx: Context
-    units: Sequence[Unit]
-    retry: Retry
-    fences: Sequence[Fence]
-    extra: Sequence[Command]
-    token: bytes | None
-    tried: Outcome = field(default_factory=lambda: Outcome([], [], [], 0))
-    doubt: float | None = None
-    settled: bool = False
-    read_at: int = 0
-    seen: list[Seen] = field(default_factory=list)
-    leads: bool = False
-    writes: bool = False
-    older: bool = False
+    __slots__ = (
+        "applied",
+        "doubt",
+        "extra",
+        "fences",
+        "has_read",
+        "keys",
+        "lead",
+        "older",
+        "read_at",
+        "retry",
+        "sent_at",
+        "settled",
+        "token",
+        "tried",
+        "units",
+        "unread",
+        "writes",
+    )
 
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        if len(self.units) == 1:
-            return (self.units[0].target.key,)
-        return tuple(sorted({unit.target.key for unit in self.units}))
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        retry: Retry,
+        fences: Sequence[Fence],
+        extra: Sequence[Command],
+        token: bytes | None,
+        lead: Lead | None,
+    ) -> None:
+        self.units = units
+        self.retry = retry
+        self.fences = fences
+        self.extra = extra
+        self.token = token
+        self.lead = lead
+        self.keys: tuple[bytes, ...]
+        if len(units) == 1:
+            self.keys = (units[0].target.key,)
+        else:
+            self.keys = tuple(sorted({unit.target.key for unit in units}))
+        self.tried = _UNTRIED
+        self.doubt: float | None = None
+        self.settled = False
+        self.read_at = 0
+        self.sent_at = 0.0
+        self.has_read = False
+        """Whether this try has come to the decision."""
+        self.applied = False
+        """Whether an earlier try turned out to have been applied."""
+        self.older = self.unread = False
+        """Whether there is an object of another version, so that all of it is needed; and was not read yet."""
+        self.writes = False
 
-    def operation(self, lead: Lead | None) -> Operation[Outcome]:
+    def operation(self) -> Operation[Outcome]:
         """Tries, with pauses between them, until one comes through or none may follow."""
         conflicts: Iterator[float] = self.retry.pauses()
         losses: Iterator[float] | None = None
-        if lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline))):
+        if self.lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline))):
             # The token has to be watched too; and whoever waited watches nothing any more.
-            lead = None
+            self.lead = None
         while True:
             stop: Exception | None = None
+            self.has_read = False
             try:
-                if (yield from self._try(lead)):
+                replies = yield self._update(conflicts) if self.lead is None else Exec(self._decide_on_lead)
+                if type(replies) is list:
+                    if self.unread:
+                        self.unread = False
+                        continue
+                    if self.applied:
+                        yield from self._look_again()
+                    elif replies:
+                        _raise_inner(self.targets, replies)
+                        self._keep_tails(replies)
                     return self.tried
+                if replies is not None:
+                    raise refused(self.units[0].target, replies)
+                # Something watched has changed: an EXEC in doubt is void, or it was the one, which its token will tell.
+                self.settled = True
+            except ConstraintError:
+                if self.lead is None:
+                    raise
+                # By what was stored at the entry. What counts is what is stored now.
+                self.lead = None
+                continue
+            except Conflict as conflict:
+                if self.has_read:
+                    raise
+                # Others of this process wrote the keys all the time.
+                raise self._ending(conflict) from None
             except (Lost, PoolTimeout, ServerRefused, SessionClosed) as error:
-                if not self._passes(error, first=losses is None):
-                    raise self._ending(error) from None
-                stop = error
-            lead = None
+                stop = self._noted(error) if isinstance(error, Lost) else error
+                if not self._passes(stop, first=losses is None):
+                    raise self._ending(stop) from None
+            self.lead = None
             if losses is None and isinstance(stop, Lost):
                 looking = min(max(self.retry.deadline, LOOKING), TOKEN_LIFE / 2)
                 losses = Retry(deadline=looking, cap=self.retry.cap).pauses()
@@ -223,6 +282,15 @@ class _Commit:
                 raise self._ending(stop or self._conflict()) from None
             yield Pause(pause)
 
+    def _noted(self, lost: Lost) -> Lost:
+        """A connection was lost: whether an EXEC is in doubt now."""
+        if not self.writes:
+            # An EXEC that only validates what was read may be sent again, as any reading.
+            return Lost(sent=False, timed_out=lost.timed_out)
+        if lost.sent and self.token is not None:
+            self.doubt, self.settled = self.doubt or self.sent_at, False
+        return lost
+
     def _passes(self, error: Exception, first: bool) -> bool:
         """Whether to go on after an error. first: no connection was lost before."""
         if isinstance(error, Lost):
@@ -231,115 +299,54 @@ class _Commit:
             return self.doubt is not None
         return isinstance(error, NotApplied) and error.code in PASSING
 
-    def _try(self, lead: Lead | None) -> Operation[bool]:
-        """Read, decide, write. Whether the commit is done."""
-        self.leads = lead is not None
-        if lead is not None:
-            self.seen = lead.seen
-        else:
-            yield Turn(self.keys, self.retry.deadline)
-            seen = yield from self._read()
-            if seen is None:
-                yield from self._look_again()
-                return True
-            self.seen = seen
-        now = clock()
-        try:
-            replies = yield Exec(self._decide)
-        except ConstraintError:
-            if lead is None:
-                raise
-            # By what was stored at the entry. What counts is what is stored now.
-            return (yield from self._try(None))
-        except Lost as lost:
-            if not self.writes:
-                # An EXEC that only validates what was read may be sent again, as any reading.
-                raise Lost(sent=False, timed_out=lost.timed_out) from None
-            if lost.sent and self.token is not None:
-                self.doubt, self.settled = self.doubt or now, False
-            raise
-        if isinstance(replies, ServerError):
-            raise refused(self.targets[0], replies)
-        if replies is None:
-            # Something watched has changed: an EXEC in doubt is void, or it was the one, which its token will tell.
-            self.settled = True
-            return False
-        _raise_inner(self.targets, replies)
-        self._keep_tails(replies)
-        return True
+    # -- reading --
 
-    def _decide(self, others: Others) -> list[Command] | None:
-        """The commands, given what those before it in the same EXEC do to the same objects."""
-        seen = self.seen
-        if others:
-            seen = [_after(unit, found, others) for unit, found in zip(self.units, seen, strict=True)]
-        if self.doubt is None or seen != self.tried.seen:
-            changes = [unit.decide(found) for unit, found in zip(self.units, seen, strict=True)]
-            self.tried = Outcome(seen, changes, [None] * len(changes), self.tried.attempts + 1)
-        parts = zip(self.units, seen, self.tried.changes, strict=True)
-        written = [(unit.target.key, change, _commands(unit.target, found, change)) for unit, found, change in parts]
-        # Told only now that nothing can fail any more: others must not build on what will not happen.
-        for key, change, writes in written:
-            if writes:
-                effects = others.get(key)
-                if effects is None:
-                    effects = others[key] = _Effects()
-                effects.add(change)
-        commands = [command for _, _, writes in written for command in writes]
-        self.writes = bool(commands or self.extra)
-        sure = len(self.units) + len(self.fences) < 2 and not self.leads and not others
-        if sure and not self.writes:
+    def _update(self, pauses: Iterator[float]) -> Update:
+        keys: Sequence[bytes] = self.keys
+        reads = []
+        for unit in self.units:
+            reads.append(read_commands(unit, self.older))
+        if not self.fences and self.token is None:
+            return Update(keys, reads, self._decide, pauses, False, self.retry.deadline)
+        keys = [*keys, *[fence.key for fence in self.fences]]
+        reads += [(b"GET", fence.key) for fence in self.fences]
+        if self.token is None:
+            return Update(keys, reads, self._decide, pauses, False, self.retry.deadline)
+        keys.append(self.token)
+        reads += [(b"TIME",), (b"EXISTS", self.token)]
+        # Whoever may come to be in doubt goes alone: only what was stored may lead to the change, and to its result.
+        return Update(keys, reads, self._decide, alone=True, timeout=self.retry.deadline)
+
+    def _decide(self, replies: list[Reply], others: Others) -> Sequence[Command] | None:
+        """What to write, given what was read."""
+        self.has_read = True
+        if self.token is not None and not self._is_absent(*replies[-2:]):
+            self.applied = True
             return None
-        if self.writes and self.token is not None:
-            commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
-        return [*commands, *self.extra, *self._tails()]
-
-    @property
-    def targets(self) -> list[Target]:
-        return [unit.target for unit in self.units]
-
-    def _read(self) -> Operation[list[Seen] | None]:
-        """WATCH and read. None: an earlier try of this commit turns out to have been applied."""
-        units, fences = self.units, self.fences
-        try:
-            replies = yield self._watch()
-        except Lost as lost:
-            raise Lost(sent=False, timed_out=lost.timed_out) from None
-        except Conflict as conflict:
-            # Others of this process wrote the keys all the time.
-            raise self._ending(conflict) from None
-        if self.token is not None:
-            found, now = replies.pop(), replies.pop()
-            for reply in (found, now):
-                if isinstance(reply, ServerError):
-                    raise refused(units[0].target, reply)
-            if found == 1:
-                return None
-            self._trust_absence(int(now[0]))
-        for fence, reply in zip(fences, replies[len(units) :], strict=True):
+        for fence, reply in zip(self.fences, replies[len(self.units) :], strict=False):
             if isinstance(reply, ServerError):
                 raise refused(fence.target, reply)
             if reply != fence.token:
                 raise LockLost(**fence.target.data, name=fence.name)
-        found_all: list[Seen] = []
-        for unit, reply in zip(units, replies, strict=False):
-            found_one = seen_from(unit, reply, self.older)
-            if found_one is None:
-                # All of an object of another version is needed.
-                self.older = True
-                return (yield from self._read())
-            found_all.append(found_one)
-        return found_all
+        seen: list[Seen] = []
+        for unit, reply in zip(self.units, replies, strict=False):
+            found = seen_from(unit, reply, self.older)
+            if found is None:
+                self.older = self.unread = True
+                return None
+            seen.append(found)
+        return self._commands(seen, others)
 
-    def _watch(self) -> Watch:
-        keys = [*self.keys, *[fence.key for fence in self.fences]]
-        reads = [read_commands(unit, self.older) for unit in self.units]
-        reads += [(b"GET", fence.key) for fence in self.fences]
-        if self.token is not None:
-            keys.append(self.token)
-            reads += [(b"TIME",), (b"EXISTS", self.token)]
-        # Whoever may come to be in doubt goes alone: only what was stored may lead to the change, and to its result.
-        return Watch(keys, reads, self.tried.attempts, self.token is not None, self.retry.deadline)
+    def _is_absent(self, now: Reply, found: Reply) -> bool:
+        """Whether the token is not there: no EXEC was applied."""
+        for reply in (found, now):
+            if isinstance(reply, ServerError):
+                raise refused(self.units[0].target, reply)
+        if found == 1:
+            return False
+        self._trust_absence(int(now[0]))
+        self.sent_at = clock()
+        return True
 
     def _trust_absence(self, now: int) -> None:
         """The token is not there. Tells an EXEC that was not applied, unless the token can have expired. now: the
@@ -353,6 +360,62 @@ class _Commit:
         if self.doubt is None:
             self.read_at = now
 
+    # -- deciding --
+
+    def _decide_on_lead(self, _: list[Reply], others: Others) -> Sequence[Command] | None:
+        """What to write, given what was read before the commit."""
+        self.has_read = True
+        assert self.lead is not None
+        return self._commands([*self.lead.seen], others)
+
+    def _commands(self, seen: list[Seen], others: Others) -> Sequence[Command] | None:
+        """The commands, given what those before it in the same EXEC do to the same objects."""
+        units = self.units
+        sure = len(units) + len(self.fences) < 2 and self.lead is None and not others
+        if others:
+            for place, unit in enumerate(units):
+                effects = others.get(unit.target.key)
+                if effects is not None:
+                    seen[place] = effects.after(unit, seen[place])
+        if self.doubt is None or seen != self.tried.seen:
+            changes = []
+            for unit, found in zip(units, seen, strict=True):
+                changes.append(unit.decide(found))
+            self.tried = Outcome(seen, changes, self.tried.attempts + 1)
+        # Told only once nothing of it can fail any more: others must not build on what will not happen.
+        written: list[tuple[bytes, Change, list[Command] | None]] = []
+        for unit, found, change in zip(units, seen, self.tried.changes, strict=True):
+            written.append((unit.target.key, change, _commands(unit.target, found, change)))
+        commands: list[Command] = []
+        tails: list[Command] = []
+        writes = bool(self.extra)
+        for key, change, own in written:
+            effects = others.get(key)
+            if own is None or own:
+                writes = True
+                if effects is None:
+                    effects = others[key] = _Effects()
+                if own is None:
+                    effects.put_and_drop(change)
+                else:
+                    commands += effects.unsent(key)
+                    commands += own
+                    effects.add(change)
+            if change.tail is not None:
+                tails.append(change.tail)
+                if effects is not None:
+                    commands += effects.unsent(key)
+        self.writes = writes
+        if sure and not writes:
+            return None
+        if writes and self.token is not None:
+            commands.append((b"SET", self.token, b"1", b"PX", round(TOKEN_LIFE * 1000)))
+        commands += self.extra
+        commands += tails
+        return commands
+
+    # -- afterwards --
+
     def _tails(self) -> list[Command]:
         return [change.tail for change in self.tried.changes if change.tail is not None]
 
@@ -363,6 +426,10 @@ class _Commit:
         # They are the last replies to an EXEC.
         last = iter(replies[len(replies) - len(tails) :])
         self.tried.tails = [None if change.tail is None else next(last) for change in self.tried.changes]
+
+    @property
+    def targets(self) -> list[Target]:
+        return [unit.target for unit in self.units]
 
     def _look_again(self) -> Operation[None]:
         """The tails of an EXEC whose reply was lost: what they would show now."""
@@ -399,7 +466,10 @@ def seen_from(unit: Unit, reply: Reply, older: bool = False) -> Seen | None:
     version, values = reply[0], reply[1:]
     if version != unit.target.collection.version and version is not None and not unit.any_version:
         return None
-    fields = {name: value for name, value in zip(unit.needs, values, strict=True) if value is not None}
+    fields: Fields = {}
+    for name, value in zip(unit.needs, values, strict=True):
+        if value is not None:
+            fields[name] = value
     return Seen(version is not None, fields, False)
 
 
@@ -410,16 +480,46 @@ class _Effects:
     nothing is left of what was stored before.
     """
 
-    __slots__ = ("exists", "gone", "put", "replaced")
+    __slots__ = ("exists", "gone", "put", "replaced", "unsent_gone", "unsent_put")
 
     def __init__(self) -> None:
         self.put: Fields = {}
         self.gone: set[bytes] = set()
         self.exists: bool | None = None
         self.replaced = False
+        self.unsent_put: Fields = {}
+        self.unsent_gone: dict[bytes, None] = {}
+
+    def put_and_drop(self, change: Change) -> None:
+        """One more change, after the others, which only puts and drops fields. It is left unsent."""
+        put, drop = change.put, change.drop
+        if drop:
+            for name in drop:
+                self.put.pop(name, None)
+                self.unsent_put.pop(name, None)
+            self.gone.update(drop)
+            self.unsent_gone.update(dict.fromkeys(drop))
+        if put:
+            self.put.update(put)
+            self.unsent_put.update(put)
+            if self.gone:
+                self.gone.difference_update(put)
+                for name in put:
+                    self.unsent_gone.pop(name, None)
+
+    def unsent(self, key: bytes) -> list[Command]:
+        """The commands for what was left unsent."""
+        commands: list[Command] = []
+        if self.unsent_gone:
+            commands.append((b"HDEL", key, *self.unsent_gone))
+            self.unsent_gone = {}
+        if self.unsent_put:
+            commands.append(hset(key, self.unsent_put))
+            self.unsent_put = {}
+        return commands
 
     def add(self, change: Change) -> None:
-        """One more change, after the others."""
+        """One more change, after the others, whose commands are sent."""
         if change.erase or change.replace:
             self.put, self.gone = {}, set()
             self.exists, self.replaced = change.replace, True
@@ -433,6 +533,7 @@ class _Effects:
         """What was seen of the object, as it is afterwards. It is one of today's version then."""
         exists = seen.exists if self.exists is None else self.exists
         before = {} if self.replaced else seen.fields
+        fields: Fields
         if seen.whole:
             fields = {name: text for name, text in before.items() if name not in self.gone}
             fields.update(self.put)
@@ -444,12 +545,6 @@ class _Effects:
             elif name in before and name not in self.gone:
                 fields[name] = before[name]
         return Seen(exists, fields, False)
-
-
-def _after(unit: Unit, seen: Seen, others: Others) -> Seen:
-    """What was seen of an object, as it is after what others do to it."""
-    effects = others.get(unit.target.key)
-    return seen if effects is None else effects.after(unit, seen)
 
 
 def whole(target: Target, reply: Reply) -> Seen:
@@ -484,8 +579,18 @@ def own_token(target: Target) -> bytes:
 # -- what a change is in commands: the one place that knows the old and the new value of indexed fields --
 
 
-def _commands(target: Target, seen: Seen, change: Change) -> list[Command]:
-    if change.empty and not (change.renew and seen.former is not None):
+def _commands(target: Target, seen: Seen, change: Change) -> list[Command] | None:
+    """None: it is nothing but fields to put and to drop, which may be written as one with those of others."""
+    put, drop = change.put, change.drop
+    plain = not (change.replace or change.erase or change.extra or seen.former is not None)
+    if plain:
+        for index in target.collection.indexes:
+            name = index.slot.name
+            if name in put or name in drop:
+                plain = False
+    if plain:
+        return None if put or drop else []
+    if change.empty and not change.renew:
         return []
     if change.erase:
         return [(b"DEL", target.key), *_unindex(target)]
@@ -666,16 +771,17 @@ def _insist(
 
 def remove_debris(target: Target) -> Operation[None]:
     """Delete a hash that is no object (no ``~`` field), unless it becomes one meanwhile."""
+    key = target.key
+
+    def decide(replies: list[Reply], others: Others) -> Sequence[Command] | None:
+        # Somebody who writes it in the same EXEC makes it an object, or removes it too.
+        return None if replies[0] != 0 or key in others else [(b"DEL", key)]
+
     for _ in range(100):
         try:
-            (there,) = yield Watch([target.key], [(b"HEXISTS", target.key, EXISTS)])
-            if there != 0:
+            if (yield Update([key], [(b"HEXISTS", key, EXISTS)], decide)) is not None:
                 return
-            # Somebody who writes it in the same EXEC makes it an object, or removes it too.
-            done = yield Exec(lambda others: None if target.key in others else [(b"DEL", target.key)])
         except Lost:
-            return
-        if done is not None:
             return
 
 

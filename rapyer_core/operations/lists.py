@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rapyer_codecs import Item, Slot
+from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
@@ -21,36 +21,43 @@ from rapyer_core.requests import Operation
 class AppendItems(Unit):
     """Elements are added at the end of a list. Sees only its length.
 
-    before: the length it had. put: what was written. in_step: the instance knows the list as long as it was, so that
-    it needs only the new elements; else the list is read in the same EXEC.
+    items: each one's stored form, by what its names add to the element's own. before: the length it had. put: what was
+    written. in_step: the instance knows the list as long as it was, so that it needs only the new elements; else the
+    list is read in the same EXEC.
     """
 
     target: Target
     slot: Slot
-    values: Sequence[Any]
-    needs: Sequence[bytes] | None = field(init=False)
+    items: Sequence[Fields]
+    needs: Sequence[bytes] | None
     before: bytes | None = None
     put: Fields = field(default_factory=dict)
     in_step: bool = True
 
-    def __post_init__(self) -> None:
-        self.needs = [self.slot.name]
-
     def decide(self, seen: Seen) -> Change:
         """Write the elements and the new length; of a list added to the class later, its default too."""
+        target, slot = self.target, self.slot
         if not seen.exists:
-            raise NotFound(**self.target.data)
-        with self.target.collection.named(self.target.pk):
-            self.before = seen.fields.get(self.slot.name)
-            self.put = {} if self.before is not None else dict(self.slot.default_fields() or {})
-            length = _length(self.slot, self.before or self.put.get(self.slot.name, b"0"))
-            self.slot.shape.check_count(length + len(self.values), self.slot.name)
-            for offset, value in enumerate(self.values):
-                self.put.update(self.slot.child(Item(length + offset)).dump(value))
-            self.put[self.slot.name] = b"%d" % (length + len(self.values))
+            raise NotFound(**target.data)
+        name, before = slot.name, seen.fields.get(slot.name)
+        try:
+            put = {} if before is not None else dict(slot.default_fields() or {})
+            length = _length(slot, before or put.get(name, b"0"))
+            after = length + len(self.items)
+            slot.shape.check_count(after, name)
+        except RapyerError:
+            with target.collection.named(target.pk):
+                raise
+        for position, item in enumerate(self.items, length):
+            element = b"%b.%d" % (name, position)
+            for rest, value in item.items():
+                put[element + rest] = value
+        put[name] = b"%d" % after
+        self.before, self.put = before, put
+        if not adopts(target):
+            return Change(put)
         self.in_step = self.is_in_step()
-        tail = None if self.in_step or not adopts(self.target) else (b"HGETALL", self.target.key)
-        return Change(put=self.put, tail=tail)
+        return Change(put, tail=None if self.in_step else (b"HGETALL", target.key))
 
     def is_in_step(self) -> bool:
         """Whether the instance knows the list with the length it had before."""
@@ -67,21 +74,21 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     """Add elements at the end of a list or deque."""
     place = Place.of(ctx, obj, path, options, "list", "deque")
     slot, target = place.slot, place.target
-    items = list(values)
-    for offset, value in enumerate(items):
-        place.storable(place.child(offset), value)
+    values = list(values)
+    items = _stored(place, values)
     if slot.shape.kind != "list" or not slot.sure or slot.renamed or constrained(slot):
         element = place.child(0)
-        yield from place.edit(Call(slot, "extend", lambda: (copies(element, items),)))
+        yield from place.edit(Call(slot, "extend", lambda: (copies(element, values),)))
         return
-    unit = AppendItems(target, slot, items)
+    unit = AppendItems(target, slot, items, [slot.name])
     outcome = yield from place.commit(unit)
     if not adopts(target):
         return
     if not unit.in_step:
         try:
             # No tail: with exactly_once, the reply to the EXEC may have been lost.
-            reply = outcome.tails[0] or (yield from read(ctx, [(b"HGETALL", target.key)], **target.data))[0]
+            tail = outcome.tails[0] if outcome.tails else None
+            reply = tail or (yield from read(ctx, [(b"HGETALL", target.key)], **target.data))[0]
         except ConnectionFailed:
             # It was written, all the same. The instance is as it was, and remembers that.
             return
@@ -89,7 +96,26 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     elif unit.is_in_step():
         held = shown(target, slot)
         if isinstance(held, list):
-            adopt_change(target, slot, [*held, *copies(place.child(0), items)], unit.put, {})
+            adopt_change(target, slot, [*held, *copies(place.child(0), values)], unit.put, {})
+
+
+def _stored(place: Place, values: Sequence[Any]) -> list[Fields]:
+    """The stored form of new elements; of each field what its name adds to the element's. ConstraintError."""
+    collection = place.target.collection
+    ruled = collection.mapper.ruled
+    items: list[Fields] = []
+    try:
+        for position, value in enumerate(values):
+            element = place.slot.entry(position)
+            fields = element.dump(value)
+            if ruled:
+                element.check(value)
+            start = len(element.name)
+            items.append({name[start:]: text for name, text in fields.items()})
+    except RapyerError:
+        with collection.named(place.target.pk):
+            raise
+    return items
 
 
 def insert_at(ctx: Context, obj: Any, path: Any, index: int, value: Any, options: Options) -> Operation[None]:

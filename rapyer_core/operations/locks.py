@@ -16,7 +16,7 @@ from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import PASSING, Fence, refused
-from rapyer_core.requests import Batch, Command, Exec, Listen, Lost, Operation, ServerError, Watch
+from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update
 from rapyer_core.retries import clock
 
 _NAME = re.compile(r"[^\x00-\x1f{}]{1,128}\Z")
@@ -143,18 +143,22 @@ def release_commands(fence: Fence) -> list[Command]:
 
 def _if_ours(fence: Fence, commands: Sequence[Command]) -> Operation[bool | None]:
     """Do it if the lock holds our token; whether it did. None: no answer."""
+    owner: Reply = None
+
+    def decide(replies: list[Reply], _: Others) -> Sequence[Command] | None:
+        nonlocal owner
+        (owner,) = replies
+        return commands if owner == fence.token else None
+
     for _ in range(5):
         try:
-            (owner,) = yield Watch([fence.key], [(b"GET", fence.key)])
-            if isinstance(owner, ServerError):
+            done = yield Update([fence.key], [(b"GET", fence.key)], decide)
+            if isinstance(done, ServerError) or isinstance(owner, ServerError):
                 return None
             if owner != fence.token:
                 return False
-            done = yield Exec(lambda _: commands)
-            if isinstance(done, list):
-                return True
             if done is not None:
-                return None
+                return True
         except Lost as lost:
             # A server that does not answer is not asked five times: the lease ends the lock in any case.
             if lost.timed_out:

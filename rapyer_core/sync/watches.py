@@ -9,68 +9,85 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rapyer_core.errors import Conflict
-from rapyer_core.requests import EXEC, MULTI, Command, Decide, Failed, Lost, Reply, ServerError, Watch, outcome
+from rapyer_core.requests import (
+    EXEC,
+    MULTI,
+    Command,
+    Decide,
+    Failed,
+    Lost,
+    Others,
+    Reply,
+    ServerError,
+    Update,
+    Watch,
+    outcome,
+)
 from rapyer_core.sync.waiting import Turns
 from rapyer_core.transports.blocking import Link, Pool
 
+Answer = list[Reply] | ServerError | Failed | None
+"""To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
+
+
+def _read(link: Link, keys: Sequence[bytes], reads: Sequence[Command]) -> list[Reply] | ServerError:
+    """The replies to the reads, under WATCH of the keys."""
+    try:
+        watched, *replies = link.roundtrip([(b"WATCH", *keys), *reads])
+    except Lost as lost:
+        raise Lost(sent=False, timed_out=lost.timed_out) from None
+    return watched if isinstance(watched, ServerError) else replies
+
+
+def _write(link: Link, decide: Decide, replies: list[Reply]) -> Answer:
+    """Write what is decided on by the replies to what was read, if nothing watched has changed."""
+    others: Others = {}
+    try:
+        decided = decide(replies, others)
+    except Exception as error:
+        return Failed(error)
+    if decided is None:
+        return []
+    unsent = [command for key, effects in others.items() for command in effects.unsent(key)]
+    answer = outcome(link.roundtrip([MULTI, *unsent, *decided, EXEC]), 0, len(unsent) + len(decided), alone=True)
+    if isinstance(answer, list):
+        inner = [reply for reply in answer[: len(unsent)] if isinstance(reply, ServerError)]
+        return [*inner, *answer[len(unsent) :]]
+    return answer
+
 
 class Watcher:
-    """One operation under WATCH, from its wish to its end."""
+    """A block under WATCH, from its wish to its end."""
 
-    def __init__(self, watches: Watches, watch: Watch) -> None:
-        self._watches = watches
+    def __init__(self, pool: Pool, watch: Watch) -> None:
+        self._pool = pool
         self._watch = watch
-        self._turn: Sequence[bytes] = ()
         self._link: Link | None = None
 
     def replies(self) -> list[Reply] | None:
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
         watch = self._watch
-        if watch.spare:
-            # Some connections are left to others, at least one, or the block could not use the session.
-            self._link = self._watches.pool.spare(reserve=max(1, self._watches.pool.size // 8))
-            if self._link is None:
-                return None
-        else:
-            # Noted before it is taken: an interrupt between the two must not leave it with nobody to give it back.
-            self._turn = sorted(watch.keys)
-            self._watches.turns.take(self._turn, watch.timeout)
-            self._link = self._watches.pool.acquire()
-        try:
-            watched, *replies = self._link.roundtrip([(b"WATCH", *watch.keys), *watch.reads])
-        except Lost as lost:
-            raise Lost(sent=False, timed_out=lost.timed_out) from None
-        return [watched] * len(replies) if isinstance(watched, ServerError) else replies
-
-    def commit(self, decide: Decide) -> list[Reply] | ServerError | Failed | None:
-        """Write what is decided on, if nothing watched has changed. Ends the watching."""
-        link = self._link
-        if link is None or not link.watching:
-            self.leave()
+        # Some connections are left to others, at least one, or the block could not use the session.
+        self._link = self._pool.spare(reserve=max(1, self._pool.size // 8))
+        if self._link is None:
             return None
+        found = _read(self._link, watch.keys, watch.reads)
+        return [found] * len(watch.reads) if isinstance(found, ServerError) else found
+
+    def commit(self, decide: Decide) -> Answer:
+        """Write what is decided on, if nothing watched has changed. Ends the watching."""
         try:
-            decided: Sequence[Command] | None
-            try:
-                decided = decide({})
-            except Exception as error:
-                return Failed(error)
-            if decided is None:
-                return []
-            return outcome(link.roundtrip([MULTI, *decided, EXEC]), 0, len(decided), alone=True)
+            link = self._link
+            return None if link is None or not link.watching else _write(link, decide, [])
         finally:
             self.leave()
 
     def leave(self) -> None:
         """End the watching without writing."""
-        try:
-            # Forgotten before it is given back: an interrupt between the two must not give it back twice.
-            link, self._link = self._link, None
-            if link is not None:
-                self._watches.pool.release(link)
-        finally:
-            turn, self._turn = self._turn, ()
-            if turn:
-                self._watches.turns.give_back(turn)
+        # Forgotten before it is given back: an interrupt between the two must not give it back twice.
+        link, self._link = self._link, None
+        if link is not None:
+            self._pool.release(link)
 
 
 class Watches:
@@ -94,4 +111,19 @@ class Watches:
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read. ``replies`` of the watcher waits for it."""
-        return Watcher(self, watch)
+        return Watcher(self.pool, watch)
+
+    def update(self, update: Update) -> Answer:
+        """Read, decide and write: one try, in which no other thread writes the same keys. None: it was in vain."""
+        turn = sorted(update.keys)
+        try:
+            # In here: an interrupt right after it was taken must not leave it with nobody to give it back.
+            self.turns.take(turn, update.timeout)
+            link = self.pool.acquire()
+            try:
+                found = _read(link, update.keys, update.reads)
+                return found if isinstance(found, ServerError) else _write(link, update.decide, found)
+            finally:
+                self.pool.release(link)
+        finally:
+            self.turns.give_back(turn)

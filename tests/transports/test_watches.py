@@ -37,7 +37,7 @@ from rapyer_core import (
 )
 from rapyer_core.collection import Target
 from rapyer_core.operations.commit import Change, Seen, Unit, commit
-from rapyer_core.requests import Command, Exec, Operation, ServerError, Watch, outcome
+from rapyer_core.requests import Command, Operation, ServerError, Update, outcome
 from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
 from rapyer_core.watches import Watches
@@ -231,9 +231,9 @@ async def test_what_the_server_refuses_one_is_no_error_of_the_others(session: Se
 
     def touch(number: int, *bad: Command) -> Operation[Any]:
         key = b"Account:a%d" % number
+        commands = [*bad, (b"HSET", key, b"coins", b"7")]
         while True:
-            yield Watch([key], [(b"EXISTS", key)])
-            done = yield Exec(lambda _: [*bad, (b"HSET", key, b"coins", b"7")])
+            done = yield Update([key], [(b"EXISTS", key)], lambda _, __: commands)
             if done is not None:
                 return done
 
@@ -299,16 +299,18 @@ async def test_without_a_free_connection_it_is_a_pool_timeout_for_each(url: str)
         assert await modify(ref(Account, "a1"), Account.coins, lambda _: 9, session=small) == 9
 
 
-async def test_waiting_for_others_of_the_process_ends(session: Session) -> None:
-    await save(Account("a", 0))
-    watches: Watches = session.loop.watches
-    holder = watches.enter(Watch([b"Account:a"], [(b"EXISTS", b"Account:a")]))
-    assert await holder.replies() == [1]
-    later = watches.enter(Watch([b"Account:a"], [(b"EXISTS", b"Account:a")], timeout=0.05))
-    with pytest.raises(Conflict):
-        await later.replies()
-    later.leave()
-    holder.leave()
+async def test_waiting_for_others_of_the_process_ends() -> None:
+    read, touch = (b"EXISTS", b"Account:a"), (b"HSET", b"Account:a", b"coins", b"1")
+    with running_server() as server:
+        async with open_session(server.url) as session:
+            await save(Account("a", 0), session=session)
+            watches: Watches = session.loop.watches
+            command(server.url, "CLIENT", "PAUSE", "500")
+            holder = watches.update(Update([b"Account:a"], [read], lambda *_: [touch]))
+            later = watches.update(Update([b"Account:a"], [read], lambda *_: [touch], timeout=0.05))
+            with pytest.raises(Conflict):
+                await later
+            assert await holder == [0]
 
 
 def test_what_an_exec_came_to_for_each_of_those_who_share_it() -> None:
