@@ -40,7 +40,7 @@ Answer = list[Reply] | ServerError | Failed | None
 """To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
 
 
-class Member:
+class _Member:
     """One operation in a group, or on its way into one: its Update, carried out in its context.
 
     tried: in vain before, so that it is kept apart from strangers. started: it waits no more. group: of a block, while
@@ -67,7 +67,7 @@ class Member:
         self.context = contextvars.copy_context()
         self.future = future
         self.tried = self.started = False
-        self.group: BlockGroup | None = None
+        self.group: _BlockGroup | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     def answer(self, value: Any) -> None:
@@ -81,12 +81,12 @@ class Member:
             self.future.set_exception(error)
 
 
-class Group:
+class _Group:
     """Operations that share a connection and a WATCH. A sink for the replies, to the reading and to the EXEC."""
 
     __slots__ = ("_commands", "_link", "_places", "_reading", "_refused", "_spans", "_watches", "keys", "members")
 
-    def __init__(self, watches: Watches, link: Link, members: list[Member]) -> None:
+    def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
         self._watches = watches
         self._link: Link | None = link
         self.members = members
@@ -94,9 +94,9 @@ class Group:
         self._places: list[list[int]] | None = None
         """Where the replies to the reads of each are; None: all have the same reads."""
         self._commands: list[Command] = []
-        self._spans: list[tuple[Member, int, int]] = []
+        self._spans: list[tuple[_Member, int, int]] = []
         """Who takes part in the EXEC; where its commands begin, and how many they are."""
-        self._refused: list[tuple[Member, Failed]] = []
+        self._refused: list[tuple[_Member, Failed]] = []
         """Who refused, perhaps because of what others would do: true only if they did."""
         self._reading = True
 
@@ -151,7 +151,7 @@ class Group:
             else:
                 member.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
         self._end()
-        self._watches.again([member for member, _ in self._refused])
+        self._watches._again([member for member, _ in self._refused])
 
     def _stop_reading(self) -> None:
         if self._reading:
@@ -163,7 +163,7 @@ class Group:
             member.answer(error)
         self._end()
 
-    def _own(self, replies: list[Reply]) -> Iterable[tuple[Member, list[Reply]]]:
+    def _own(self, replies: list[Reply]) -> Iterable[tuple[_Member, list[Reply]]]:
         """Each member with the replies to its reads."""
         if self._places is None:
             own = replies[1:]
@@ -176,7 +176,7 @@ class Group:
 
     # -- the EXEC --
 
-    def _decide(self, members: Iterable[tuple[Member, list[Reply]]]) -> None:
+    def _decide(self, members: Iterable[tuple[_Member, list[Reply]]]) -> None:
         """Each decides by what was read, and all that was decided on is sent: what several do to one key as one."""
         others: Others = {}
         commands, spans = self._commands, self._spans
@@ -223,7 +223,7 @@ class Group:
             members = [member for member, _, _ in self._spans]
             for member in members:
                 member.alone = True
-        self._watches.again([*members, *[member for member, _ in self._refused]])
+        self._watches._again([*members, *[member for member, _ in self._refused]])
 
     def _was_run(self, replies: list[Reply]) -> None:
         last = replies[-1]
@@ -247,9 +247,9 @@ class Group:
             else:
                 again.append(member)
         self._end()
-        self._watches.again(again)
+        self._watches._again(again)
 
-    def _came_to(self, replies: list[Reply], member: Member, start: int, count: int) -> Answer:
+    def _came_to(self, replies: list[Reply], member: _Member, start: int, count: int) -> Answer:
         """What an EXEC that failed, or had errors, came to for one of them: those at its keys are its own, too."""
         shared = [
             place
@@ -269,17 +269,17 @@ class Group:
     def _end(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            self._watches.ended(self, link)
+            self._watches._ended(self, link)
 
 
-class BlockGroup(Group):
+class _BlockGroup(_Group):
     """The same of blocks, between whose reading and writing there is a user's code."""
 
     __slots__ = ("_scheduled", "_staying", "_wishes")
 
-    def __init__(self, watches: Watches, link: Link, members: list[Member]) -> None:
+    def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
         super().__init__(watches, link, members)
-        self._wishes: list[Member] = []
+        self._wishes: list[_Member] = []
         self._staying = len(members)
         self._scheduled = False
         for member in members:
@@ -302,7 +302,7 @@ class BlockGroup(Group):
         """Whether nothing is watched any more."""
         return self._link is None or bool(self._commands)
 
-    def wants(self, member: Member) -> None:
+    def wants(self, member: _Member) -> None:
         """A member wants to write. All who do so in this tick go together."""
         self._wishes.append(member)
         self._staying -= 1
@@ -337,7 +337,7 @@ class Watcher:
 
     __slots__ = ("_left", "_member", "_watches")
 
-    def __init__(self, watches: Watches, member: Member) -> None:
+    def __init__(self, watches: Watches, member: _Member) -> None:
         self._watches = watches
         self._member = member
         self._left = False
@@ -381,11 +381,11 @@ class Watches:
     def __init__(self, pool: Pool) -> None:
         self.loop = asyncio.get_running_loop()
         self._pool = pool
-        self._entering: list[Member] = []
+        self._entering: list[_Member] = []
         """Blocks, until the end of the tick."""
-        self._waiting: list[Member] = []
+        self._waiting: list[_Member] = []
         """Updates in the order asked for; first those that were tried in vain."""
-        self._resting: dict[tuple[bytes, ...], list[Member]] = {}
+        self._resting: dict[tuple[bytes, ...], list[_Member]] = {}
         """Updates that were tried in vain, by their keys, until they are tried again."""
         self._busy: set[bytes] = set()
         """Keys of updates under way. Those of blocks are not among them: nobody may wait for what a user's code does.
@@ -403,7 +403,7 @@ class Watches:
         """Whether nobody waits, and nothing is under way."""
         return not (self._busy or self._acquiring or any(self._pending()) or self._entering)
 
-    def _pending(self) -> Iterator[Member]:
+    def _pending(self) -> Iterator[_Member]:
         """Those who wait for a try."""
         for members in (self._waiting, *self._resting.values()):
             yield from (member for member in members if not member.future.done())
@@ -426,7 +426,7 @@ class Watches:
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read, with other blocks that want to in this tick. ``replies`` of the watcher waits for it."""
-        member = Member(Update(watch.keys, watch.reads, _nothing), self.loop.create_future())
+        member = _Member(Update(watch.keys, watch.reads, _nothing), self.loop.create_future())
         self._entering.append(member)
         self._start_soon()
         return Watcher(self, member)
@@ -436,7 +436,7 @@ class Watches:
 
         Tried again after each pause, until there is none left: None then.
         """
-        member = Member(update, self.loop.create_future())
+        member = _Member(update, self.loop.create_future())
         self._waiting.append(member)
         if not self._scheduled:
             self._start_soon()
@@ -454,9 +454,9 @@ class Watches:
             self._scheduled = True
             self.loop.call_soon(self._gather)
 
-    def ended(self, group: Group, link: Link) -> None:
+    def _ended(self, group: _Group, link: Link) -> None:
         """A group is done with its connection."""
-        if type(group) is Group:
+        if type(group) is _Group:
             self._busy.difference_update(group.keys)
         self._pool.release(link)
         if self._waiting:
@@ -472,7 +472,7 @@ class Watches:
 
     # -- again --
 
-    def again(self, members: Sequence[Member]) -> None:
+    def _again(self, members: Sequence[_Member]) -> None:
         """Nothing was written because of somebody else: those of the same keys rest, and try again together."""
         for member in members:
             pause = None if member.future.done() else next(member.pauses, None)
@@ -532,13 +532,13 @@ class Watches:
                     member.fail(SessionClosed(error.reason))
                 continue
             if link is not None:
-                BlockGroup(self, link, members).start()
+                _BlockGroup(self, link, members).start()
             else:
                 for member in members:
                     member.answer(None)
 
-    def _start(self, link: Link, members: list[Member]) -> None:
-        group = Group(self, link, members)
+    def _start(self, link: Link, members: list[_Member]) -> None:
+        group = _Group(self, link, members)
         for member in members:
             member.started = True
             if member.timer is not None:
@@ -555,21 +555,21 @@ class Watches:
                 member.timer = self.loop.call_later(member.timeout, self._give_up, member)
         self._waiting = waiting
 
-    def _give_up(self, member: Member) -> None:
+    def _give_up(self, member: _Member) -> None:
         if member in self._waiting:
             self._waiting.remove(member)
             reason = f"other tasks of this process wrote the same objects for {member.timeout} s"
             member.fail(Conflict(reason))
 
-    def _groups(self) -> list[list[Member]]:
+    def _groups(self) -> list[list[_Member]]:
         """Who goes together: all who look at the same keys, and all first tries."""
-        groups: list[list[Member]] = []
+        groups: list[list[_Member]] = []
         busy, blocked = self._busy, set[bytes]()
-        claimed: dict[bytes, list[Member]] = {}
-        latest: list[Member] | None = None
+        claimed: dict[bytes, list[_Member]] = {}
+        latest: list[_Member] | None = None
         for member in self._waiting:
             keys, alone = member.keys, member.alone
-            group: list[Member] | None = None
+            group: list[_Member] | None = None
             waits = False
             for key in keys:
                 if key in busy or key in blocked:
@@ -600,7 +600,7 @@ class Watches:
             self._wake_up(claimed)
         return groups
 
-    def _wake_up(self, claimed: dict[bytes, list[Member]]) -> None:
+    def _wake_up(self, claimed: dict[bytes, list[_Member]]) -> None:
         """Those who rest go with others who write all of the same keys now: they cost nothing."""
         for keys, members in list(self._resting.items()):
             group = claimed.get(keys[0])

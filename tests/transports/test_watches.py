@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,15 +21,20 @@ from rapyer_core import (
     NotApplied,
     NotFound,
     PoolTimeout,
+    Retry,
     append,
+    assign,
+    clear,
     close_rapyer,
     delete,
     get,
+    get_many,
     increment,
     init_rapyer,
     insert,
     modify,
     open_session,
+    paths,
     pipeline,
     pop,
     ref,
@@ -37,14 +44,17 @@ from rapyer_core import (
 )
 from rapyer_core.collection import Target
 from rapyer_core.operations.commit import Change, Seen, Unit, commit
+from rapyer_core.operations.objects import Delete
 from rapyer_core.requests import Command, Operation, ServerError, Update, outcome
 from rapyer_core.sessions import Session
 from rapyer_core.transactions import Transaction
 from rapyer_core.watches import Watches
-from tests.commits.models import Account, Player
+from tests.commits.models import Account, Award, Player
+from tests.commits.models import Unit as Squaddie
 from tests.support.servers import command, running_server
 
 MANY = 60
+P = paths(Player)
 
 
 @pytest.fixture
@@ -129,6 +139,155 @@ async def test_one_that_refuses_drops_out_alone() -> None:
         else:
             assert isinstance(result, ZeroDivisionError)
             assert (await get(Account, f"a{number}")).coins == number
+
+
+async def test_whatever_many_do_to_one_object_in_one_tick_is_what_it_is_one_after_the_other(session: Session) -> None:
+    """Of writes that are merged and writes that stand between them."""
+
+    async def drop(tx: Transaction) -> None:
+        await tx.delete(Player, "p")
+
+    async def change(tx: Transaction) -> None:
+        p = await tx.get(Player, "p")
+        p.score += len(p.numbers)
+        p.motto += "!"
+
+    p = ref(Player, "p")
+    ways: list[Callable[[], Awaitable[Any]]] = [
+        lambda: append(p, Player.numbers, 7),
+        lambda: append(p, Player.awards, Award.FIRST),
+        lambda: append(p, Player.squad, Squaddie("x", tags=["a", "b"])),
+        lambda: pop(p, Player.numbers, default=None),
+        lambda: pop(p, Player.meta, "k", default=None),
+        lambda: assign(p, Player.score, 3),
+        lambda: increment(p, Player.wealth, Decimal("0.1")),
+        lambda: clear(p, Player.numbers),
+        lambda: modify(p, Player.ratio, lambda ratio: ratio + 0.5),
+        lambda: modify(p, Player.score, lambda score: 2 * score + 1),
+        lambda: insert(Player("p", score=5, numbers=[1, 2, 3], meta={"k": "w"})),
+        lambda: session.run(commit(session.context, [Delete(session.context.target(p))])),
+        lambda: transact(change),
+        lambda: transact(drop),
+    ]
+
+    async def together(chosen: Sequence[Callable[[], Awaitable[Any]]]) -> tuple[list[str], Player | None]:
+        await save(Player("p", numbers=[1], meta={"k": "first"}), overwrite=True)
+        results = await asyncio.gather(*(way() for way in chosen), return_exceptions=True)
+        return [type(result).__name__ for result in results], (await get_many(Player, ["p"]))[0]
+
+    allowed = {"NoneType", "Outcome", "int", "float", "str", "Decimal", "NotFound", "AlreadyExists"}
+    chosen_from = random.Random(5)
+    for _ in range(20):
+        # Whoever comes first goes alone. Blocks read at their entry, one round trip before the others.
+        chosen = [ways[0], *chosen_from.choices(ways[:12], k=MANY)]
+        names, found = await together(chosen)
+        await save(Player("p", numbers=[1], meta={"k": "first"}), overwrite=True)
+        for way, name in zip(chosen, names, strict=True):
+            result = (await asyncio.gather(way(), return_exceptions=True))[0]
+            assert type(result).__name__ == name
+        assert found == (await get_many(Player, ["p"]))[0]
+    for _ in range(10):
+        names, found = await together([ways[0], *chosen_from.choices(ways, k=MANY)])
+        assert set(names) <= allowed
+        assert found is None or found == await get(Player, "p")
+
+
+@pytest.mark.usefixtures("session")
+async def test_those_whom_a_stranger_disturbed_try_again_together(redis_client: redis.Redis, url: str) -> None:
+    await save(Player("p"))
+    sent = Sent(redis_client)
+    before, meddled = sent.execs(), 0
+
+    def more(ratio: float) -> float:
+        nonlocal meddled
+        if meddled < 3:
+            meddled += 1
+            command(url, "HSET", "Player:p", "motto", f"{meddled}")
+        return ratio + 1
+
+    work: list[Awaitable[Any]] = [append(ref(Player, "p"), Player.numbers, n) for n in range(MANY)]
+    await asyncio.gather(modify(ref(Player, "p"), P.ratio, more), *work, modify(ref(Player, "p"), P.ratio, more))
+    found = await get(Player, "p")
+    assert (found.motto, found.ratio, sorted(found.numbers)) == ("3", 2.0, list(range(MANY)))
+    assert sent.execs() - before <= 9
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_whoever_rests_goes_with_the_next_who_writes_the_same_object(session: Session, url: str) -> None:
+    await save(Player("p"))
+    long = Retry(base=60, cap=60, deadline=300)
+    meddled = False
+
+    def more(ratio: float) -> float:
+        nonlocal meddled
+        if not meddled:
+            meddled = True
+            command(url, "HSET", "Player:p", "motto", "x")
+        return ratio + 1
+
+    resting = asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=long))
+    await _until(lambda: session.loop.watches._resting)
+    await asyncio.wait_for(append(ref(Player, "p"), Player.numbers, 1), 5)
+    assert await asyncio.wait_for(resting, 5) == 1.0
+
+
+async def test_whoever_rests_can_be_cancelled(session: Session, url: str) -> None:
+    await save(Player("p"))
+    watches: Watches = session.loop.watches
+
+    def more(ratio: float) -> float:
+        command(url, "HSET", "Player:p", "motto", "x")
+        return ratio + 1
+
+    long = Retry(base=60, cap=60, deadline=300)
+    resting = [asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=long)) for _ in range(MANY)]
+    await _until(lambda: sum(map(len, watches._resting.values())) == MANY)
+    assert not watches.at_rest
+    for task in resting:
+        task.cancel()
+    await asyncio.gather(*resting, return_exceptions=True)
+    assert watches.at_rest
+    assert await modify(ref(Player, "p"), Player.ratio, lambda ratio: ratio + 2) == 2.0
+
+
+async def test_what_cannot_be_packed_is_the_error_of_one_alone(session: Session) -> None:
+    await save(Account("a", 1))
+
+    def touch(*more: Any) -> Operation[Any]:
+        commands = [(b"HSET", b"Account:a", b"coins", b"7"), *more]
+        return (yield Update([b"Account:a"], [(b"EXISTS", b"Account:a")], lambda *_: commands, Retry().pauses()))
+
+    found = await asyncio.gather(
+        *(session.run(touch()) for _ in range(MANY)),
+        session.run(touch((b"HSET", b"Account:a", b"coins", object()))),
+        *(session.run(touch()) for _ in range(MANY)),
+        return_exceptions=True,
+    )
+    assert found[MANY] is not None
+    assert isinstance(found[MANY], Exception)
+    assert [result for result in found if isinstance(result, Exception)] == [found[MANY]]
+    assert (await get(Account, "a")).coins == 7
+
+
+async def test_what_the_server_refuses_of_a_shared_write_is_told_to_all_who_share_it() -> None:
+    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+        async with open_session(server.url) as session:
+            await save_many([Account("a", 0), Player("p")], session=session)
+            await _fill(session)
+            results = await asyncio.gather(
+                *(append(ref(Player, "p"), Player.numbers, n, session=session) for n in range(MANY)),
+                *(modify(ref(Account, "a"), Account.coins, lambda _: 0, session=session) for n in range(MANY)),
+                return_exceptions=True,
+            )
+            assert {type(error) for error in results[:MANY]} == {NotApplied}
+            assert {error.code for error in results[:MANY] if isinstance(error, NotApplied)} == {"OOM"}
+            # Nothing to write, and nothing refused.
+            assert results[MANY:] == [0] * MANY
 
 
 @pytest.mark.usefixtures("session")
