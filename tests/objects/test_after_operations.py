@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import rapyer_core as rc
-from rapyer_core.requests import Decide
-from rapyer_core.watches import Watcher
+from rapyer_core.requests import Update
+from rapyer_core.watches import Watches
 from tests.objects.models import Achievement, Box, Hero, Player, Stats
 
 
@@ -158,19 +158,19 @@ async def test_set_operations_on_a_stale_object_then_save(exactly_once: bool) ->
 
 
 class Meanwhile:
-    """Runs something between the reading and the EXEC of the next commit."""
+    """Runs something between the making of the next commit and its reading."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]]) -> None:
         self.action: Callable[[], Awaitable[Any]] | None = action
-        plain = Watcher.commit
+        plain = Watches.update
 
-        async def commit(watcher: Watcher, decide: Decide) -> Any:
+        async def update(watches: Watches, update: Update) -> Any:
             action, self.action = self.action, None
             if action is not None:
                 await action()
-            return await plain(watcher, decide)
+            return await plain(watches, update)
 
-        monkeypatch.setattr(Watcher, "commit", commit)
+        monkeypatch.setattr(Watches, "update", update)
 
 
 async def test_an_instance_reloaded_while_it_is_saved_does_not_write_the_old_value_back(
