@@ -8,6 +8,7 @@ blocking code) carries them out:
   generator as :class:`Lost`. The commands leave no trace on the connection that carries them.
 * ``Blind``  -> the replies to its commands, run as one MULTI/EXEC; a :class:`ServerError` when the server refused it,
   None when it did so because of what others had written with it. Nothing was written then.
+* ``Flow``   -> None, once all its parts are answered. The connection breaks off at whatever ``take`` raises.
 * ``Update`` -> the replies to the commands that were decided on, by what was read, run as one MULTI/EXEC; None when
   something that was read had changed by then; a :class:`ServerError` when the server refused it. Nothing was written
   then.
@@ -22,7 +23,7 @@ blocking code) carries them out:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rapyer_codecs.lean import dataclass
@@ -53,6 +54,17 @@ class Blind(NamedTuple):
     commands: Sequence[Command]
     patience: float
     alone: bool = False
+
+
+class Flow(NamedTuple):
+    """Many commands, part by part: while the server works on some, others are packed, and replies are taken.
+
+    The commands leave no trace on the connection. parts: what each write has, asked for when it is its turn. take: gets
+    the replies to a part, in their order, before it is known what becomes of the next ones.
+    """
+
+    parts: Iterable[Sequence[Command]]
+    take: Callable[[list[Reply]], None]
 
 
 class Effects(Protocol):
@@ -132,7 +144,7 @@ class Turn(NamedTuple):
     timeout: float
 
 
-Request = Batch | Blind | Update | Watch | Exec | Pause | Listen | Turn
+Request = Batch | Blind | Flow | Update | Watch | Exec | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

@@ -15,7 +15,20 @@ from rapyer_core.addresses import resolved
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
-from rapyer_core.requests import Batch, Blind, Exec, Failed, Listen, Operation, Pause, Request, Turn, Update, Watch
+from rapyer_core.requests import (
+    Batch,
+    Blind,
+    Exec,
+    Failed,
+    Flow,
+    Listen,
+    Operation,
+    Pause,
+    Request,
+    Turn,
+    Update,
+    Watch,
+)
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.transports.aio import Pool
@@ -263,6 +276,8 @@ class _Driver:
             if loop.must_wait(request.keys):
                 await loop.let_pass(request.keys, request.patience)
             return await loop.pool.write(request.commands, request.alone)
+        if type(request) is Flow:
+            return await loop.pool.flow(request.parts, request.take)
         if type(request) is Pause:
             await sleep(request.seconds)
             return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
@@ -39,10 +39,13 @@ from rapyer_core.packing import delete
 from rapyer_core.packing import hset as packed_hset
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
+    EXEC,
+    MULTI,
     Batch,
     Blind,
     Command,
     Exec,
+    Flow,
     Lost,
     Operation,
     Others,
@@ -51,6 +54,7 @@ from rapyer_core.requests import (
     ServerError,
     Turn,
     Update,
+    outcome,
 )
 from rapyer_core.retries import Retry, clock
 
@@ -719,11 +723,64 @@ def blind(
     return replies[1:]
 
 
-def write_whole(ctx: Context, wholes: Sequence[tuple[Target, list[bytes]]]) -> Operation[None]:
-    """Objects, with their framed fields, written whole over what is stored, in one MULTI/EXEC."""
-    commands = [command for target, pieces in wholes for command in whole_commands(target, pieces)]
+Wholes = Sequence[tuple[Target, list[bytes]]]
+"""Objects with their framed fields."""
+
+
+def write_whole(ctx: Context, wholes: Wholes) -> Operation[None]:
+    """Objects written whole over what is stored, in one MULTI/EXEC."""
     targets = [target for target, _ in wholes]
-    _raise_inner(targets, (yield from _blindly(ctx, targets, commands)))
+    _raise_inner(targets, (yield from _blindly(ctx, targets, _whole_commands(wholes))))
+
+
+def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes], None]) -> Operation[None]:
+    """The same for many objects, of which no two have the same key; each part is one MULTI/EXEC.
+
+    written: told of each part that is. A refusal ends it, once what was sent already is answered.
+    """
+    yield Turn([target.key for part in parts for target, _ in part], ctx.retry.deadline)
+    sent = answered = 0
+    later: list[Wholes] = []
+    failed: Exception | None = None
+
+    def commands() -> Iterator[Sequence[Command]]:
+        nonlocal sent
+        for part in parts:
+            if failed is not None:
+                return
+            sent += 1
+            yield (MULTI, *_whole_commands(part), EXEC)
+
+    def take(replies: list[Reply]) -> None:
+        nonlocal answered, failed
+        part = parts[answered]
+        answered += 1
+        came = outcome(replies, 0, len(replies) - 2, alone=True)
+        try:
+            if isinstance(came, list):
+                _raise_inner([target for target, _ in part], came)
+                written(part)
+            elif came is not None and came.code in PASSING:
+                later.append(part)
+            else:
+                raise refused(part[0][0], came or ServerError("EXECABORT"))
+        except ServerRefused as error:
+            failed = failed or error
+
+    try:
+        yield Flow(commands(), take)
+    except Lost as lost:
+        doubtful = parts[answered : max(sent, answered + 1)]
+        raise unknown([target for part in doubtful for target, _ in part], lost) from None
+    if failed is not None:
+        raise failed
+    for part in later:
+        yield from write_whole(ctx, part)
+        written(part)
+
+
+def _whole_commands(wholes: Wholes) -> list[Command]:
+    return [command for target, pieces in wholes for command in whole_commands(target, pieces)]
 
 
 def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:

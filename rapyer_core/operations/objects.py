@@ -25,15 +25,17 @@ from rapyer_core.operations.commit import (
     Change,
     Seen,
     Unit,
+    Wholes,
     blind_delete,
     commit,
     refused,
     unknown,
+    write_many,
     write_whole,
 )
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
-from rapyer_core.operations.reading import chunks, insist, read
+from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
 from rapyer_core.packing import hgetall
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Batch, Lost, Operation, Reply, ServerError
@@ -61,13 +63,17 @@ def get_many(
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection_of(cls)
+    addresses = [collection.address(pk) for pk in pks]
     objects: list[T | None] = []
-    for part in chunks([collection.address(pk) for pk in pks]):
-        replies = yield from read(ctx, [hgetall(key) for _, key in part])
-        for (text, key), reply in zip(part, replies, strict=True):
-            if isinstance(reply, ServerError):
+
+    def take(replies: list[Reply]) -> None:
+        for reply in replies:
+            text, key = addresses[len(objects)]
+            if type(reply) is not list:
                 raise refused(Target(collection, text, key), reply)
             objects.append(collection.load_reply(reply, text, on_error))
+
+    yield from read_many(ctx, parts_of([hgetall(key) for _, key in addresses]), take)
     return objects
 
 
@@ -282,17 +288,29 @@ def _frame(target: Target) -> list[bytes]:
     return pieces
 
 
-def _save_whole(
-    ctx: Context, wholes: Sequence[tuple[Target, list[bytes]]], once: bool, retry: Retry | None = None
-) -> Operation[None]:
+def _save_whole(ctx: Context, wholes: Wholes, once: bool, retry: Retry | None = None) -> Operation[None]:
     """Write objects that were never loaded whole, in one EXEC, and note what is stored of them."""
     if once:
         units = [SaveWhole(target, unframed(pieces)) for target, pieces in wholes]
         yield from commit(ctx, units, retry=retry, exactly_once=True)
     else:
         yield from write_whole(ctx, wholes)
+    _note_written(wholes)
+
+
+def _note_written(wholes: Wholes) -> None:
     for target, pieces in wholes:
         attach(target.obj, State(target.pk, pieces))
+
+
+def _save_all_whole(ctx: Context, wholes: Wholes, once: bool) -> Operation[None]:
+    """The same for any number of objects, in several EXECs."""
+    parts = parts_of(wholes)
+    if once or len(parts) < 2 or len({target.key for target, _ in wholes}) < len(wholes):
+        for part in chunks(wholes):
+            yield from _save_whole(ctx, part, once)
+    else:
+        yield from write_many(ctx, parts, _note_written)
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:
@@ -336,8 +354,7 @@ def save_many(
             loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
         else:
             fresh.append((target, _frame(target)))
-    for part in chunks(fresh):
-        yield from _save_whole(ctx, part, once)
+    yield from _save_all_whole(ctx, fresh, once)
     failed: list[RapyerError] = []
     for group in _groups(loaded):
         failed += yield from _save_group(ctx, group, once)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rapyer_core.collection import Context
 from rapyer_core.errors import ConnectionFailed, NotApplied, ServerRefused
 from rapyer_core.operations.commit import PASSING
-from rapyer_core.requests import Batch, Command, Lost, Operation, Pause, Reply, ServerError
+from rapyer_core.requests import Batch, Command, Flow, Lost, Operation, Pause, Reply, ServerError
 
 V = TypeVar("V")
 
 CHUNK = 500
 """Commands in one write, at most."""
+
+
+FIRST, MOST = 32, 128
+"""Objects in the first part of a flow, and in any."""
 
 
 def read(ctx: Context, commands: Sequence[Command], **data: Any) -> Operation[list[Reply]]:
@@ -37,7 +41,7 @@ def insist(
                 raise ConnectionFailed(**data, timed_out=answer.timed_out)
             relinked = True
         else:
-            busy = next((reply for reply in answer if isinstance(reply, ServerError) and reply.code in PASSING), None)
+            busy = _busy(answer)
             if busy is None:
                 return answer
             pause = next(pauses, None)
@@ -53,6 +57,44 @@ def _asked(commands: Sequence[Command]) -> Operation[list[Reply] | Lost]:
     except Lost as lost:
         return lost
     return replies
+
+
+def read_many(ctx: Context, parts: Sequence[Sequence[Command]], take: Callable[[list[Reply]], None]) -> Operation[None]:
+    """The same for many commands, part by part. take: gets the replies to each part, in order."""
+    done = 0
+    if len(parts) > 1:
+        busy = False
+
+        def answered(replies: list[Reply]) -> None:
+            nonlocal busy, done
+            busy = busy or (ServerError in map(type, replies) and _busy(replies) is not None)
+            if not busy:
+                take(replies)
+                done += 1
+
+        try:
+            yield Flow(parts, answered)
+        except Lost as lost:
+            if lost.timed_out:
+                raise ConnectionFailed(timed_out=True) from None
+    for part in parts[done:]:
+        take((yield from read(ctx, part)))
+
+
+def _busy(replies: list[Reply]) -> ServerError | None:
+    """What a server says that answers nothing yet."""
+    return next((reply for reply in replies if isinstance(reply, ServerError) and reply.code in PASSING), None)
+
+
+def parts_of(values: Sequence[V]) -> list[Sequence[V]]:
+    """The values in pieces that can flow: the first are small, so that the server begins early."""
+    parts: list[Sequence[V]] = []
+    start, size = 0, FIRST
+    while start < len(values):
+        parts.append(values[start : start + size])
+        start += size
+        size = min(2 * size, MOST)
+    return parts
 
 
 def chunks(values: Sequence[V], size: int = CHUNK) -> Iterator[Sequence[V]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,13 @@ from rapyer_core.settings import Settings
 from rapyer_core.transports.line import READ, WRITE, Line
 from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
 from rapyer_core.transports.wire import (
+    AHEAD,
     as_reply,
     backoff_free_retry,
     connection_parameters,
     pack,
     refused_connection,
+    reply_reader,
 )
 
 _UNWATCH: Command = (b"UNWATCH",)
@@ -88,6 +90,40 @@ class Link:
             if not done:
                 await self.close()
 
+    async def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
+        """Send parts, each in one write, some of them ahead of the replies; each gets as long as a round trip.
+
+        Raises as ``roundtrip``, and what `take` does; the connection is closed then.
+        """
+        if not self._is_clean():
+            await self.renew()
+        replies = self.replies
+        if replies is None:
+            for part in parts:
+                take(await self.roundtrip(part))
+            return
+        loop = asyncio.get_running_loop()
+        waiting: deque[asyncio.Future[list[Reply]]] = deque()
+        done = False
+        try:
+            for part in parts:
+                packed = pack(part)
+                if not replies.sound:
+                    raise Lost(sent=True)
+                waiting.append(loop.create_future())
+                replies.send(packed, len(part), self._pool.due(), waiting[-1])
+                if len(waiting) > AHEAD:
+                    take(await waiting.popleft())
+            while waiting:
+                take(await waiting.popleft())
+            done = True
+        finally:
+            if not done:
+                for future in waiting:
+                    if not future.cancel():
+                        future.exception()  # nobody asks for it, and that is no mistake
+                await self.close()
+
     def _note_watch(self, commands: Sequence[Command]) -> None:
         # Only EXEC (or the UNWATCH when it is given back) ends what a WATCH began.
         if commands:
@@ -140,7 +176,7 @@ class Link:
         parser: Any = connection._parser
         if type(parser) is _AsyncHiredisParser and not connection._reader._buffer:
             transport = connection._writer.transport
-            replies = Replies(parser._reader, transport)
+            replies = Replies(reply_reader(), transport)
             transport.set_protocol(replies)
             self.replies = replies
 
@@ -270,6 +306,14 @@ class Pool:
         link = await self.acquire()
         try:
             return await link.exchange(packed, count)
+        finally:
+            self.release(link)
+
+    async def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
+        """The same for many commands, part by part. As ``Link.flow``."""
+        link = await self.acquire()
+        try:
+            await link.flow(parts, take)
         finally:
             self.release(link)
 

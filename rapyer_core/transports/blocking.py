@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -57,12 +57,7 @@ class Link:
 
     def exchange(self, packed: bytes, count: int, watching: bool = False) -> list[Reply]:
         """The same for packed commands. watching: whether a WATCH stands after them."""
-        if self._process is not processes.current:
-            # A block that was open at a fork. The socket is the parent's.
-            raise Lost(sent=False)
-        channel, self._channel = self._channel, None
-        if channel is None or channel.has_data() or channel.poll(0):
-            channel = self._connect()
+        channel = self._take()
         unwatch, self._unwatch = self._unwatch, False
         if unwatch:
             packed, count = _UNWATCH + packed, count + 1
@@ -83,6 +78,36 @@ class Link:
             return replies[1:] if unwatch else replies
         self.close()
         raise Lost(sent=True, timed_out=timed_out)
+
+    def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
+        """Send parts, each in one write, some of them ahead of the replies; each gets as long as a round trip.
+
+        Raises as ``roundtrip``, and what `take` does; the connection is closed then.
+        """
+        if self._unwatch:
+            self.exchange(_UNWATCH, 1)
+        channel = self._take()
+        answers = channel.flow((pack(part), len(part)) for part in parts)
+        done = False
+        try:
+            while (replies := _next(answers)) is not None:
+                take(replies)
+            done = True
+        finally:
+            if done:
+                self._channel = channel
+            else:
+                self.close()
+
+    def _take(self) -> Channel | RedisPyChannel:
+        """The channel, connected. Not to be used by others until it is put back, with everything answered."""
+        if self._process is not processes.current:
+            # A block that was open at a fork. The socket is the parent's.
+            raise Lost(sent=False)
+        channel, self._channel = self._channel, None
+        if channel is None or channel.has_data() or channel.poll(0):
+            channel = self._connect()
+        return channel
 
     def _connect(self) -> Channel | RedisPyChannel:
         """Connect, after closing what is of no use any more."""
@@ -116,6 +141,18 @@ class Link:
         self._channel = None
         self.watching = self._unwatch = False
         self._connection.disconnect()
+
+
+def _next(answers: Iterator[list[Reply]]) -> list[Reply] | None:
+    """What is received next in a flow; None at its end."""
+    timed_out = False
+    try:
+        return next(answers, None)
+    except (redis.TimeoutError, TimeoutError):
+        timed_out = True
+    except (redis.RedisError, OSError):
+        pass
+    raise Lost(sent=True, timed_out=timed_out)
 
 
 class Pool:
@@ -154,6 +191,14 @@ class Pool:
         link = self.acquire()
         try:
             return link.exchange(packed, count)
+        finally:
+            self.release(link)
+
+    def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
+        """The same for many commands, part by part. As ``Link.flow``."""
+        link = self.acquire()
+        try:
+            link.flow(parts, take)
         finally:
             self.release(link)
 

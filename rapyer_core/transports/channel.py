@@ -14,7 +14,8 @@ import select
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
 
 from rapyer_core.requests import Reply
-from rapyer_core.transports.wire import PLAIN, as_reply
+from rapyer_core.transports.wire import AHEAD, as_reply, reply_reader
 
 
 class Channel:
@@ -43,7 +44,7 @@ class Channel:
 
     def __init__(self, connection: Any, timeout: float) -> None:
         parser, sock = connection._parser, connection._sock
-        reader = parser._reader
+        reader = reply_reader()
         self._socket: socket.socket = sock
         self._timeout = timeout
         self._buffer: bytearray = parser._buffer
@@ -72,6 +73,22 @@ class Channel:
             self._feed(self._buffer, 0, self._receive(self._buffer))
         else:
             self._send_rest(memoryview(packed)[sent:], end)
+        return self._replies(count, end)
+
+    def flow(self, parts: Iterable[tuple[bytes, int]]) -> Iterator[list[Reply]]:
+        """The replies to each part, commands and how many they are, while those ahead are sent. As ``exchange``, each
+        with as much time.
+        """
+        counts: deque[int] = deque()
+        for packed, count in parts:
+            self._send_rest(memoryview(packed), time.monotonic() + self._timeout)
+            counts.append(count)
+            if len(counts) > AHEAD:
+                yield self._replies(counts.popleft(), time.monotonic() + self._timeout)
+        for count in counts:
+            yield self._replies(count, time.monotonic() + self._timeout)
+
+    def _replies(self, count: int, end: float) -> list[Reply]:
         gets = self._gets
         replies: list[Reply] = []
         while len(replies) < count:
@@ -79,7 +96,7 @@ class Channel:
             if reply is NOT_ENOUGH_DATA:
                 self._receive_more(end)
             else:
-                replies.append(reply if type(reply) in PLAIN else as_reply(reply))
+                replies.append(reply)
         return replies
 
     def _receive_more(self, end: float) -> None:
@@ -152,6 +169,11 @@ class RedisPyChannel:
     def exchange(self, packed: bytes, count: int) -> list[Reply]:
         self._connection.send_packed_command([packed], check_health=False)
         return [self._receive() for _ in range(count)]
+
+    def flow(self, parts: Iterable[tuple[bytes, int]]) -> Iterator[list[Reply]]:
+        """One after the other."""
+        for packed, count in parts:
+            yield self.exchange(packed, count)
 
     def _receive(self) -> Reply:
         try:

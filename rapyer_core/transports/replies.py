@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from rapyer_core.requests import Lost, Reply, outcome
-from rapyer_core.transports.wire import PLAIN, as_reply
 
 
 class Sink(Protocol):
@@ -132,7 +131,7 @@ class Replies(asyncio.Protocol):
                     reply = gets(False)
                     if reply is NOT_ENOUGH_DATA:
                         return
-                    replies.append(reply if type(reply) in PLAIN else as_reply(reply))
+                    replies.append(reply)
                 self._replies = []
                 waiting.popleft()
                 if not sink.done():

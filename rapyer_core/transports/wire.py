@@ -10,6 +10,7 @@ import hiredis
 import redis
 import redis.asyncio
 from redis._parsers.base import BaseParser
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 
 from rapyer_core.errors import ServerRefused
@@ -33,6 +34,9 @@ _NOT_OURS = (
     "event_dispatcher",
     "himport_cache",
 )
+
+AHEAD = 3
+"""Parts of a flow that are under way while replies are waited for."""
 
 REST = 10.0
 """Seconds that a listener stays connected after the last one listened."""
@@ -83,19 +87,29 @@ _CODES: dict[type[Exception], str] = {
 }
 
 
-PLAIN = frozenset({bytes, int, type(None)})
-"""Types of replies that need no second look."""
-
-
 def as_reply(reply: Any) -> Reply:
-    """A reply with error replies, nested ones too, as values."""
+    """A reply as redis-py gives it, with error replies, nested ones too, as values."""
     if isinstance(reply, Exception):
         text = str(reply)
         code = _CODES.get(type(reply)) or text.partition(" ")[0]
         return ServerError(code if code.isupper() else "ERR", text)
-    if isinstance(reply, list) and not PLAIN.issuperset(map(type, reply)):
+    if isinstance(reply, list):
         return [as_reply(part) for part in reply]
     return reply
+
+
+def _error(text: str) -> ServerError:
+    code = text.partition(" ")[0]
+    return ServerError(code if code.isupper() else "ERR", text)
+
+
+def reply_reader() -> Any:
+    """A reader of hiredis to whom error replies are values: to look for them in every list costs more than to read it.
+
+    Gives NOT_ENOUGH_DATA where a reply is not complete.
+    """
+    make: Any = hiredis.Reader  # its annotation wants a class of errors
+    return make(protocolError=redis.InvalidResponse, replyError=_error, notEnoughData=NOT_ENOUGH_DATA)
 
 
 def refused_connection(error: redis.RedisError) -> ServerRefused | None:
