@@ -16,6 +16,7 @@ from rapyer_codecs import (
     Slot,
     default_registry,
 )
+from rapyer_codecs.common import is_text
 from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
@@ -281,11 +282,16 @@ class Collection(Generic[T]):
             return text, self.key(text)
         found = self._addresses.get(pk)
         if found is None:
-            text = self.pk_text(pk)
+            text = pk if pk and pk.isascii() and self._key_is_text else self.pk_text(pk)
             if len(self._addresses) >= ADDRESSES:
                 self._addresses.clear()
             found = self._addresses[pk] = text, self.key(text)
         return found
+
+    @cached_property
+    def _key_is_text(self) -> bool:
+        """Whether the text of a primary key of type str is that itself."""
+        return self.key_slot is None or is_text(self.key_slot.shape)
 
     def named(self, pk: str | None) -> Named:
         """Errors of the engine that pass through learn the model and the primary key."""

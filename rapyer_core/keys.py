@@ -15,6 +15,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def escape_pk(text: str) -> str:
     """``{ } %`` and control characters percent-encoded, so that a key never grows a hash tag of its own."""
+    if _ESCAPED.search(text) is None:
+        return text
     return _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", text)
 
 
