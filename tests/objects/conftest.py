@@ -13,6 +13,7 @@ import rapyer_core as rc
 from rapyer_core.requests import Command
 from rapyer_core.transports import aio, line, wire
 from tests.support.builds import on_every_server
+from tests.support.frames import words
 
 pytest_generate_tests = on_every_server
 
@@ -44,7 +45,11 @@ class Trips:
     @property
     def commands(self) -> list[bytes | int]:
         """The names of all commands sent."""
-        return [command[0] for batch in self.batches for command in batch]
+        return [
+            words(command)[0] if isinstance(command, bytes) else command[0]
+            for batch in self.batches
+            for command in batch
+        ]
 
 
 @pytest.fixture
