@@ -95,7 +95,7 @@ class Block:
 
     def draft(self, recorder: Recorder) -> Any:
         """Its draft; NotFound if there is no such object, or no longer in this block."""
-        if not recorder.is_there:
+        if recorder.first is None or recorder.deleted:
             raise NotFound(**recorder.target.data)
         return draft_of(recorder)
 
@@ -117,8 +117,7 @@ class Block:
 
     def delete(self, recorder: Recorder) -> None:
         """The object is deleted at commit."""
-        recorder.check_open()
-        recorder.deleted = True
+        recorder.delete()
         if not recorder.created:
             return
         if recorder.former is None:

@@ -32,10 +32,10 @@ from rapyer_codecs.shape import Direct
 from rapyer_codecs.types.mappings import DictShape
 from rapyer_codecs.types.records import RecordShape
 from rapyer_core.errors import ConstraintError
-from rapyer_core.operations.edits import Assign, Call, Compute
+from rapyer_core.operations.edits import Assign, Call
 from rapyer_core.places import value_of, value_shape
-from rapyer_core.recorders import LATER, Copy, FieldEdit, Handle, Recorder, inside_of
-from rapyer_core.tracking import TRACKED, Step, Tracked, comes_back, done, tracked, untracked
+from rapyer_core.recorders import LATER, Adjust, Copy, Handle, Recorder, inside_of, new_tuple, stepped
+from rapyer_core.tracking import TRACKED, Mark, Step, Tracked, comes_back, tracked, untracked
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
 """Types of values that nobody can change, so that they need no copy."""
@@ -46,14 +46,13 @@ _ATOMS = (bool, str, bytes, type(None))
 
 
 class _Reading(NamedTuple):
-    """One reading of a value: where it came from, after how many edits. counts: it is among what was read.
+    """One reading of a value: where it came from. counts: it is among what was read.
 
     recorder: does not keep the block alive.
     """
 
     recorder: Callable[[], Recorder | None]
     slot: Slot
-    edits: int
     counts: bool
 
     def came_back(self) -> None:
@@ -75,10 +74,6 @@ class _Reading(NamedTuple):
         if recorder is None:
             raise ConstraintError(path=self.slot.text, reason="the block of this value is over")
         return recorder
-
-
-_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
-"""Makes a NamedTuple without a call of Python code."""
 
 
 def _handed_out(recorder: Recorder, slot: Slot, frame: FrameType) -> Any:
@@ -110,7 +105,7 @@ def _handed_out(recorder: Recorder, slot: Slot, frame: FrameType) -> Any:
         counts = recorder.note(slot)
         return tracked(
             value_of(slot, slot.dump(value)) if kind is not type(value) else value,
-            _Reading(recorder.weak, slot, len(recorder.edits), counts),
+            _Reading(recorder.weak, slot, counts),
             frame,
         )
     return _copied(recorder, slot, value)
@@ -138,63 +133,53 @@ def _may_change(value: Any) -> bool:
     return hasattr(value, "__dict__")
 
 
-Assignment = tuple[Assign, Any, "bytes | None"]
-"""What can be recorded: the edit, the value as it will be read, and its text if the place is one field."""
-
-
 def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     if slot.name == recorder.key:
         _refuse_key(recorder, slot)
-    _record(recorder, [_assignment(recorder, slot, value)])
+    if slot.is_field:
+        recorder.record_field(*_storable(recorder, slot, value))
+    else:
+        recorder.record(_whole(recorder, slot, value))
 
 
-def _assignment(recorder: Recorder, slot: Slot, value: Any) -> Assignment:
-    """The assignment of a value. An error if it cannot be stored there, or breaks a rule whatever is stored."""
+def _storable(recorder: Recorder, slot: Slot, value: Any) -> tuple[Slot, Any, bytes]:
+    """The value of a place that is one field, as it will be read, and its text.
+
+    An error if it cannot be stored there, or breaks a rule whatever is stored.
+    """
     direct = slot.shape.direct
     if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE:
         raw = recorder.encoded(slot, value)
         if slot.may_break:
             recorder.check(slot, value)
-        return _tuple(Assign, (slot, {slot.name: raw})), value, raw
+        return slot, value, raw
     value = plain(value)
-    if not slot.is_field:
-        fields = recorder.dumped(slot, value)
-        recorder.check(slot, value)
-        return Assign(slot, fields), value, None
     raw = recorder.encoded(slot, value)
     recorder.check(slot, value)
     if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
         value = slot.decode(raw)
-    return Assign(slot, {slot.name: raw}), value, raw
+    return slot, value, raw
 
 
-def _record(recorder: Recorder, assignments: Iterable[Assignment]) -> None:
-    fields: list[FieldEdit] = []
-    for edit, value, raw in assignments:
-        if raw is None:
-            recorder.record(edit)
-        else:
-            fields.append((edit, value, raw))
-    recorder.record_fields(fields)
+def _whole(recorder: Recorder, slot: Slot, value: Any) -> Assign:
+    """The assignment of a value of several fields. The same errors."""
+    value = plain(value)
+    fields = recorder.dumped(slot, value)
+    recorder.check(slot, value)
+    return Assign(slot, fields)
 
 
-def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step], result: Any = LATER) -> Any:
-    """Record that the steps are done to what is stored. result: what they come to in this block, if that is known."""
+def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step]) -> Any:
+    """Record that the steps are done to what is stored; what they come to in this block."""
     if slot.name == recorder.key:
         _refuse_key(recorder, slot)
-    value = _stepped(steps, recorder.held(slot)) if result is LATER else result
-    edit = _tuple(Compute, (slot, functools.partial(_stepped, steps)))
-    if not slot.is_field:
+    value = stepped(steps, recorder.held(slot))
+    if slot.is_field:
+        recorder.record_field(slot, value, recorder.encoded(slot, value), steps)
+    else:
         recorder.dumped(slot, value)
-        return recorder.record(edit)
-    recorder.record_fields(((edit, value, recorder.encoded(slot, value)),))
+        recorder.record(Adjust(slot, steps))
     return value
-
-
-def _stepped(steps: Sequence[Step], value: Any) -> Any:
-    if value is None:
-        raise LookupError
-    return done(steps, value)
 
 
 def _refuse_key(recorder: Recorder, slot: Slot) -> NoReturn:
@@ -208,15 +193,13 @@ def _store(recorder: Recorder, slot: Slot, value: Any, frame: FrameType) -> None
     frame: of the code that assigns.
     """
     if isinstance(value, Tracked):
-        found = comes_back(value, frame)
-        if found is not None:
-            reading, steps = found
+        mark = value.mark
+        if mark is not None and comes_back(mark, frame):
+            reading, _, _, steps, _ = mark
             if reading.recorder is recorder.weak and reading.slot.name == slot.name:
-                # Nothing was written since it was read: the value is the place's with the steps done to it.
-                unchanged = len(recorder.edits) == reading.edits
+                _adjust(recorder, slot, steps)
                 if reading.counts:
                     recorder.unread(slot)
-                _adjust(recorder, slot, steps, untracked(value) if unchanged else LATER)
                 return
     elif isinstance(value, Handle):
         # The rest of ``d.items += [x]``, which was recorded already.
@@ -347,52 +330,89 @@ class DraftTuple(Draft):
 def draft_class(slot: Slot) -> type[Draft]:
     """The drafts of a record that is there whenever the object is: a property for each field. Made once for a place."""
     if slot.view is None:
-        fields = {str(part.steps[-1]): part for part in slot.parts()}
-        body: dict[str, Any] = {name: property(_getter(part)) for name, part in fields.items() if not _is_special(name)}
-        body |= {"__slots__": (), "__module__": __name__, "__setattr__": _setter(fields)}
+        body: dict[str, Any] = {"__slots__": (), "__module__": __name__}
+        writers: dict[str, _Write] = {}
+        for part in slot.parts():
+            name = str(part.steps[-1])
+            read, writers[name] = _access(part)
+            if not _is_special(name):
+                body[name] = property(read)
+        body["__setattr__"] = _setter(writers)
         slot.view = type("Draft", (Draft,), body)
-    return cast("type[Draft]", slot.view)
+    made: type[Draft] = slot.view
+    return made
+
+
+_Read = Callable[[Any], Any]
+_Write = Callable[[Any, Any, FrameType], None]
+"""Draft, value and the frame of the code that assigns."""
 
 
 def _is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def _getter(slot: Slot) -> Callable[[Any], Any]:
-    """What reads a field. The common case of each kind is told here, without looking at the value first."""
+def _access(slot: Slot) -> tuple[_Read, _Write]:
+    """What reads a field and what writes it. The common case of each kind is told without looking at its value."""
     shape = slot.shape
     if slot.sure and slot.stands_alone and shape.direct is not None and shape.direct.type in _IMMUTABLE & set(TRACKED):
         return _tracked_field(slot, shape.direct)
     if slot.sure and isinstance(shape, RecordShape) and not (shape.plan.subscript or issubclass(shape.cls, tuple)):
-        return _record_field(slot)
+        return _record_field(slot), _writer(slot)
     if slot.sure and isinstance(shape, DictShape) and shape.kind == "dict" and shape.cls is dict:
-        return _dict_field(slot)
-    return lambda draft: _read(draft, slot, sys._getframe(1))
+        return _dict_field(slot), _writer(slot)
+    return lambda draft: _read(draft, slot, sys._getframe(1)), _writer(slot)
 
 
-def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
-    name, decode, kind = slot.name, direct.decode, TRACKED[direct.type]
+def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
+    """Of a field that can be read without the others: as long as nothing was written to it, and nothing else loaded."""
+    name, decode, encode, kind = slot.name, direct.decode, direct.encode, TRACKED[direct.type]
+    general = _writer(slot)
 
     def read(draft: Any) -> Any:
         recorder = inside_of(draft).unchecked
         frame = sys._getframe(1)
         if recorder.first is LATER and name not in recorder.single and not recorder.deleted:
             try:
-                value = kind(decode(recorder.entry[name]))  # type: ignore[index]  # it is there: or there is no LATER
+                value = decode(recorder.entry[name])  # type: ignore[index]  # it is there: or there is no LATER
             except Exception:
                 value = None  # said below, outside of the handler, what is wrong
             if value is not None:
                 # Nothing that the block wrote lies above it, so the reading counts.
-                recorder.exact[name] = recorder.exact.get(name, 0) + 1
-                reading = _tuple(_Reading, (recorder.weak, slot, len(recorder.edits), True))
-                value.mark = (reading, frame.f_code, frame.f_lasti, ())
-                return value
+                exact = recorder.exact
+                exact[name] = exact.get(name, 0) + 1
+                made = kind(value)
+                made.mark = (new_tuple(_Reading, (recorder.weak, slot, True)), frame.f_code, frame.f_lasti, (), value)
+                return made
         return _read(draft, slot, frame)
 
-    return read
+    def write(draft: Any, value: Any, frame: FrameType) -> None:
+        recorder = inside_of(draft).unchecked
+        mark: Mark | None = value.mark if type(value) is kind else None
+        if (
+            mark is not None
+            and recorder.first is LATER
+            and name not in recorder.single
+            and name != recorder.key
+            and comes_back(mark, frame)
+        ):
+            reading, _, _, steps, now = mark
+            if reading.slot is slot and reading.recorder is recorder.weak:
+                # It is the very value that is stored there, with the steps done to it.
+                try:
+                    raw = encode(now)
+                except Exception:
+                    raw = None  # said below, outside of the handler, what is wrong
+                if raw is not None:
+                    recorder.record_field(slot, now, raw, steps)
+                    recorder.unread_field(name)
+                    return
+        general(draft, value, frame)
+
+    return read, write
 
 
-def _record_field(slot: Slot) -> Callable[[Any], Any]:
+def _record_field(slot: Slot) -> _Read:
     name = slot.name
 
     def read(draft: Any) -> Any:
@@ -405,7 +425,7 @@ def _record_field(slot: Slot) -> Callable[[Any], Any]:
     return read
 
 
-def _dict_field(slot: Slot) -> Callable[[Any], Any]:
+def _dict_field(slot: Slot) -> _Read:
     def read(draft: Any) -> Any:
         recorder = inside_of(draft).unchecked
         if recorder.first is LATER and not recorder.deleted:
@@ -421,14 +441,20 @@ def _read(draft: Any, slot: Slot, frame: FrameType) -> Any:
     return _handed_out(recorder, slot, frame)
 
 
-def _setter(fields: Mapping[str, Slot]) -> Callable[[Any, str, Any], None]:
+def _writer(slot: Slot) -> _Write:
+    def write(draft: Any, value: Any, frame: FrameType) -> None:
+        _store(inside_of(draft).recorder, slot, value, frame)
+
+    return write
+
+
+def _setter(writers: Mapping[str, _Write]) -> Callable[[Any, str, Any], None]:
     def __setattr__(draft: Any, name: str, value: Any) -> None:
-        slot = fields.get(name)
-        if slot is None:
+        write = writers.get(name)
+        if write is None:
             Draft.__setattr__(draft, name, value)
-            return
-        inside = inside_of(draft)
-        _store(inside.recorder if inside.unchecked.moved else inside.unchecked, slot, value, sys._getframe(1))
+        else:
+            write(draft, value, sys._getframe(1))
 
     return __setattr__
 
@@ -752,8 +778,22 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     def update(self, *others: Any, **values: Any) -> None:
         """Set entries, all or none of them. Reads nothing."""
         entries = dict(*map(plain, others), **values) if others else values
-        recorder = inside_of(self).recorder
-        _record(recorder, [_assignment(recorder, self._child(key), value) for key, value in entries.items()])
+        inside = inside_of(self)
+        recorder, known = inside.recorder, inside.slot.entries
+        fields: list[tuple[Slot, Any, bytes]] = []
+        edits: list[Assign] = []
+        for key, value in entries.items():
+            slot = known.get(key) if type(key) is str else None
+            if slot is None:
+                slot = self._child(key)
+            if slot.is_field:
+                fields.append(_storable(recorder, slot, value))
+            else:
+                edits.append(_whole(recorder, slot, value))
+        for field in fields:
+            recorder.record_field(*field)
+        for edit in edits:
+            recorder.record(edit)
 
     def clear(self) -> None:
         """Empty it. Reads nothing."""

@@ -12,6 +12,9 @@ from typing import Any, cast
 from rapyer_codecs import Item, RapyerError, Shape, Slot
 from rapyer_codecs.shape import Child
 
+NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
+"""What showing a value raises if the instance has no such place."""
+
 
 def value_shape(slot: Slot) -> Shape:
     """The shape of the values at a place; of an Optional, of its value."""
@@ -128,15 +131,14 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
 
     Raises LookupError, AttributeError or TypeError if the instance has no such place.
     """
-    steps = slot.steps
-    if slot.is_field and len(steps) == 1:
-        object.__setattr__(obj, cast(str, steps[0]), value)
+    if slot.is_field and slot.attribute is not None:
+        object.__setattr__(obj, slot.attribute, value)
         return
-    if slot.is_field and len(steps) == 2:
-        first, last = steps
-        holder = stepped(obj, first)
-        if type(holder) is dict and isinstance(last, Item):
-            _set(obj, first, {**holder, last.key: value})
+    parent, last = slot.parent, slot.steps[-1]
+    if slot.is_field and parent is not None and parent.attribute is not None and isinstance(last, Item):
+        holder = getattr(obj, parent.attribute)
+        if type(holder) is dict:
+            object.__setattr__(obj, parent.attribute, {**holder, last.key: value})
             return
     holders = [obj]
     for step in slot.steps[:-1]:
@@ -151,6 +153,33 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     for holder, step in zip(holders[:0:-1], slot.steps[:0:-1], strict=True):
         value = _changed(holder, step, value)
     _set(obj, slot.steps[0], value)
+
+
+def show_fields(obj: Any, values: Iterable[tuple[Slot, Any, bytes]]) -> dict[bytes, bytes]:
+    """Put values of places that are one field each, given with their texts, in the manner of :func:`show`.
+
+    The fields of those that the instance has.
+    """
+    shown: dict[bytes, bytes] = {}
+    own: dict[Any, dict[Any, Any]] = {}
+    """Dicts that were copied for this: further entries can be put there as they are."""
+    for slot, value, raw in values:
+        try:
+            if slot.attribute is not None:
+                object.__setattr__(obj, slot.attribute, value)
+            else:
+                holder = slot.parent.attribute if slot.parent is not None else None
+                if holder in own:
+                    own[holder][slot.steps[-1].key] = value  # type: ignore[union-attr]  # an entry, if it was one before
+                else:
+                    show(slot, obj, value)
+                    held = None if holder is None else getattr(obj, holder)
+                    if type(held) is dict:
+                        own[holder] = held
+        except NO_SUCH_PLACE:
+            continue
+        shown[slot.name] = raw
+    return shown
 
 
 def present(slot: Slot, obj: Any) -> Any:

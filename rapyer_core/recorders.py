@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
@@ -17,9 +17,10 @@ from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.operations.edits import Assign, Call, Compute, Edit, after_change, applied, changed_fields, check_rules
+from rapyer_core.operations.edits import Assign, Call, Edit, after_change, applied, changed_fields, check_rules
 from rapyer_core.places import put_in_own, stored_names
 from rapyer_core.states import State, attach, see_stored
+from rapyer_core.tracking import Step, done
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
 """Methods of containers after which the other elements are where they were."""
@@ -29,8 +30,31 @@ LATER: Any = object()
 """Stands for a working copy that is not loaded yet."""
 
 
-FieldEdit = tuple["Assign | Compute", Any, bytes]
-"""An edit of a place that is one field: with the new value, as it will be read, and its text."""
+new_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
+"""Makes a NamedTuple without a call of Python code."""
+
+
+class Adjust(NamedTuple):
+    """A value that came straight back to its place: these steps are done to what is there."""
+
+    slot: Slot
+    steps: Sequence[Step]
+
+    @property
+    def touched(self) -> Slot:
+        """The place itself."""
+        return self.slot
+
+    def apply(self, root: Any) -> None:
+        """Do the steps, and put what they come to."""
+        put_in_own(self.slot, root, stepped(self.steps, self.slot.get(root)))
+
+
+def stepped(steps: Sequence[Step], value: Any) -> Any:
+    """What the steps make of the value of a place. LookupError if it has none."""
+    if value is None:
+        raise LookupError
+    return done(steps, value)
 
 
 @dataclass(slots=True)
@@ -83,6 +107,13 @@ class Recorder(Unit):
 
     needs: Sequence[bytes] | None = None
 
+    inserted: Fields
+    """Of an object that the block created, the fields it was created with."""
+    former: Recorder | None
+    """What the block knew of the key before it created the object."""
+    after: Fields
+    """What is stored after the commit; if single fields alone were written, these at least."""
+
     def __init__(
         self, target: Target, entry: Fields | None, first: Any, local: Any = None, presence: bool = False
     ) -> None:
@@ -95,9 +126,6 @@ class Recorder(Unit):
         self.local = local
         self.presence = presence
         self.created = False
-        """By this block: inserted holds the fields, former what the block knew of the key before."""
-        self.inserted: Fields = {}
-        self.former: Recorder | None = None
         self.deleted = False
         self.open = True
         self.weak = weakref.ref(self)
@@ -109,10 +137,10 @@ class Recorder(Unit):
         """Fields that were read, and how often."""
         self.trees: set[bytes] = set()
         """Names that were read with all that lies below them."""
-        self.single: dict[bytes, tuple[Slot, Any]] = {}
-        """What was written to single fields of a working copy that is not loaded yet."""
+        self.single: dict[bytes, tuple[Slot, Any, bytes]] = {}
+        """What was written to single fields of a working copy that is not loaded yet: the value, and its text."""
         self.written: Fields | None = {}
-        """The stored form of what was written, if it was single fields alone; else None."""
+        """The stored form of what was written, if it was single fields alone, else None; once it is summed up."""
         self._holders: set[bytes] = set()
         """Dicts that hold some of these; each has an own field, which must be stored."""
         self._own: list[Slot] = []
@@ -123,8 +151,7 @@ class Recorder(Unit):
         self._detached: list[Copy] = []
         self.attempts = 0
         self.result: Any = None
-        self.after: Fields = {}
-        """What is stored after the commit; if it was single fields alone, of these only."""
+        """The object that the edits came to, if something else was stored by then than what was read."""
 
     # -- the working copy --
 
@@ -138,10 +165,11 @@ class Recorder(Unit):
         """The object with the block's writes; None: it is not there."""
         if self.first is LATER:
             assert self.entry is not None
-            self.first = self.target.collection.load(self.entry, self.target.pk)
-            for slot, value in self.single.values():
-                put_in_own(slot, self.first, value)
-            self.single.clear()
+            obj = self.target.collection.load(self.entry, self.target.pk)
+            for slot, value, _ in self.single.values():
+                put_in_own(slot, obj, value)
+            self._sum_up(self.single.values())
+            self.work = obj
         return self.first
 
     @work.setter
@@ -187,13 +215,15 @@ class Recorder(Unit):
         self.exact[name] = self.exact.get(name, 0) + 1
 
     def unread(self, slot: Slot) -> None:
-        """One reading of a field was none after all."""
-        for name in stored_names(slot) if slot.renamed else (slot.name,):
-            left = self.exact.get(name, 0) - 1
-            if left > 0:
-                self.exact[name] = left
-            else:
-                self.exact.pop(name, None)
+        """One reading of a place that is one field was none after all."""
+        for name in _names(slot):
+            self.unread_field(name)
+
+    def unread_field(self, name: bytes) -> None:
+        """The same for one stored field."""
+        left = self.exact.pop(name, 1) - 1
+        if left:
+            self.exact[name] = left
 
     def rearranged(self, slot: Slot) -> bool:
         """Whether the block moved elements of this list."""
@@ -217,29 +247,40 @@ class Recorder(Unit):
             self._own.append(edit.slot)
         return result
 
-    def record_fields(self, edits: Iterable[FieldEdit]) -> None:
-        """The same for places that are one field each, whose new values and their stored forms are known already."""
-        if self.deleted or not self.open:
+    def record_field(self, slot: Slot, value: Any, raw: bytes, steps: Sequence[Step] | None = None) -> None:
+        """The same for a place that is one field, whose new value and its stored form are known already.
+
+        steps: what was done to its value; None: it was assigned.
+        """
+        if not self.open:
             self.check_open()
-        for edit, value, raw in edits:
-            slot = edit.slot
-            if slot.may_break:
-                self.may_break = True
-            if isinstance(edit, Assign):
-                if self.copies:
-                    self._settle(edit)
-                self._own.append(slot)
-            if self.first is LATER and slot.stands_alone:
-                self.single[slot.name] = (slot, value)
-            else:
-                put_in_own(slot, self.work, value)
-                if not slot.stands_alone:
-                    self.written = None
-            self.edits.append(edit)
-            if self.written is not None:
-                self.written[slot.name] = raw
+        edit: Assign | Adjust
+        if steps is None:
+            edit = new_tuple(Assign, (slot, {slot.name: raw}))
+            if self.copies:
+                self._settle(edit)
+            self._own.append(slot)
+        else:
+            edit = new_tuple(Adjust, (slot, steps))
+        if self.first is LATER and slot.stands_alone:
+            self.single[slot.name] = (slot, value, raw)
+        else:
+            put_in_own(slot, self.work, value)
+            self._sum_up([(slot, value, raw)])
+        self.edits.append(edit)
+
+    def _sum_up(self, fields: Iterable[tuple[Slot, Any, bytes]]) -> None:
+        """What was written to these fields is part of all that was written."""
+        written, may_break = self.written, self.may_break
+        for slot, _, raw in fields:
+            may_break = may_break or slot.may_break
+            if not slot.stands_alone:
+                written = None
+            elif written is not None:
+                written[slot.name] = raw
                 if not slot.sure and slot.parent is not None:
                     self._holders.add(slot.parent.name)
+        self.written, self.may_break = written, may_break
 
     def encoded(self, slot: Slot, value: Any) -> bytes:
         """The stored form of a plain value at a place that is one field; an error names the object."""
@@ -254,6 +295,11 @@ class Recorder(Unit):
         except RapyerError:
             with self.target.collection.named(self.target.pk):
                 raise
+
+    def delete(self) -> None:
+        """The object is deleted at commit, and its draft of no more use."""
+        self.check_open()
+        self.deleted, self.open = True, False
 
     def check_there(self) -> None:
         """Refuse whatever is done to a deleted object."""
@@ -343,25 +389,41 @@ class Recorder(Unit):
         if not self.edits:
             return Change()
         as_read = fields is self.entry or fields == self.entry
+        put = self._put_alone(fields) if as_read else None
+        if put is not None:
+            return Change(put=put)
+        self._sum_up(self.single.values())
         if not as_read:
             self.result = self._replayed(fields)
         if self.may_break:
             self._check_rules()
         if as_read and self.written is not None and self._holders <= fields.keys():
             self.after = self.written
-            return Change(put=_changed(self.written, fields))
+            return Change(put={name: raw for name, raw in self.written.items() if fields.get(name) != raw})
         with self.target.collection.named(self.target.pk):
             touched = [edit.touched for edit in self.edits]
             put, drop = changed_fields(self.target, touched, fields, self.work if self.result is None else self.result)
         self.after = after_change(fields, put, drop)
         return Change(put=put, drop=drop)
 
+    def _put_alone(self, fields: Fields) -> Fields | None:
+        """What to put, if single fields alone were written, nothing of which needs a look at anything else."""
+        if self.first is not LATER:
+            return None
+        put: Fields = {}
+        for name, (slot, _, raw) in self.single.items():
+            if slot.may_break or not (slot.sure or slot.parent.name in fields):  # type: ignore[union-attr]  # an entry
+                return None
+            if fields.get(name) != raw:
+                put[name] = raw
+        return put
+
     def _check_rules(self) -> None:
         """ConstraintError if a written place breaks a rule with what is stored now."""
         alone = self.first is LATER and self.result is None and self.written is not None
         with self.target.collection.named(self.target.pk):
-            if alone and not any(slot.in_ruled for slot, _ in self.single.values()):
-                for slot, value in self.single.values():
+            if alone and not any(slot.in_ruled for slot, _, _ in self.single.values()):
+                for slot, value, _ in self.single.values():
                     slot.check(value)
             else:
                 obj = self.work if self.result is None else self.result
@@ -425,7 +487,7 @@ class Recorder(Unit):
             if target.obj is not self.local:
                 target = Target(target.collection, target.pk, target.key, self.local)
             if self.result is None and self.first is LATER:
-                adopt_fields(target, self.single.values(), self.after)
+                adopt_fields(target, self.single.values())
             else:
                 adopt_all(target, {edit.touched.name: edit.touched for edit in self.edits}.values(), self.after)
 

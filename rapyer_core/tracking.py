@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 from rapyer_codecs.lean import dataclass
 
-Step = tuple[Any, ...]
-"""A method of the plain type, and what it is given besides the value."""
+Step = tuple[Callable[[Any, Any], Any], Any]
+"""A method of the plain type, and its operand."""
 
-Mark = tuple[Any, CodeType, int, tuple[Step, ...]]
-"""Where a value was read (for whoever handed it out); the instruction that made it; what was done to it since."""
+Mark = tuple[Any, CodeType, int, tuple[Step, ...], Any]
+"""Where a value was read (for whoever handed it out); the instruction that made it; what was done to it since; and
+what it is as a plain one."""
 
 
 class Tracked:
@@ -62,7 +63,7 @@ def _itself(value: Any) -> Any:
 
 def _asked(value: Tracked, frame: FrameType, name: str, what: str, argument: Any) -> Any:
     assert value.mark is not None
-    origin, code, at, _ = value.mark
+    origin, code, at, _, _ = value.mark
     return _carried_out(origin, frame.f_code is code and judged(code, at, frame.f_lasti, name), what, argument)
 
 
@@ -74,8 +75,7 @@ async def _carried_out(origin: Any, alone: bool, what: str, argument: Any) -> An
 
 def tracked(value: Any, origin: Any, frame: FrameType) -> Any:
     """The value as a tracked one; the value itself if its type is not followed. frame: of the code that reads it."""
-    kind = TRACKED.get(type(value))
-    return value if kind is None else _made(kind, value, (origin, frame.f_code, frame.f_lasti, ()))
+    return _made(value, (origin, frame.f_code, frame.f_lasti, (), value)) if type(value) in TRACKED else value
 
 
 def untracked(value: Any) -> Any:
@@ -85,14 +85,15 @@ def untracked(value: Any) -> Any:
 
 def done(steps: Iterable[Step], value: Any) -> Any:
     """What the steps make of a plain value."""
-    for method, *operands in steps:
-        value = method(value, *operands)
+    for method, operand in steps:
+        value = method(value, operand)
     return value
 
 
-def _made(kind: type[Any], value: Any, mark: Mark) -> Any:
-    spread = _SPREAD[kind.__rapyer_plain__]
-    made = kind(value) if spread is _same else spread(kind, value)
+def _made(value: Any, mark: Mark) -> Any:
+    base = type(value)
+    kind = TRACKED[base]
+    made = _SPREAD[base](kind, value) if base in _SPREAD else kind(value)
     made.mark = mark
     return made
 
@@ -113,24 +114,13 @@ def _span(kind: type[Any], value: timedelta) -> Any:
     return kind(value.days, value.seconds, value.microseconds)
 
 
-def _same(kind: type[Any], value: Any) -> Any:
-    return kind(value)
-
-
-_SPREAD: dict[type, Callable[[type[Any], Any], Any]] = {
-    **dict.fromkeys((int, float, complex, Decimal, Fraction, str, bytes), _same),
-    date: _day,
-    datetime: _moment,
-    timedelta: _span,
-}
-
-
-def _copied(base: type) -> Callable[[Any], Any]:
-    return functools.partial(_SPREAD[base], base)
-
+_SPREAD: dict[type, Callable[[type[Any], Any], Any]] = {date: _day, datetime: _moment, timedelta: _span}
+"""Types that are not made of one of their own."""
+_FOLLOWED_TYPES: tuple[type[Any], ...] = (int, float, complex, Decimal, Fraction, str, bytes, *_SPREAD)
 
 _COPIED: dict[type, Callable[[Any], Any]] = {
-    **{base: _copied(base) for base in _SPREAD},
+    **{base: base for base in _FOLLOWED_TYPES},
+    **{base: functools.partial(spread, base) for base, spread in _SPREAD.items()},
     # int() and the others ask the class first.
     int: int.__int__,
     float: float.__float__,
@@ -143,29 +133,38 @@ _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift"
 def _operator(base: type, name: str, side: str) -> Callable[..., Any]:
     """The method of a tracked class: the base's result, followed if this very value comes straight from its place."""
     plain_method: Callable[..., Any] = getattr(base, name)
+    if base in _SPREAD:
+        plain_method = _plainly(plain_method)
 
     def method(self: Any, other: Any, *more: Any) -> Any:
-        value = plain_method(self, other, *more) if more else plain_method(self, other)
-        mark = self.mark
-        if mark is None or value is NotImplemented:
+        if more:
+            return plain_method(self, other, *more)
+        value = plain_method(self, other)
+        mark: Mark | None = self.mark
+        if mark is None:
             return value
-        if isinstance(value, Tracked):
-            # Arithmetic of a datetime subclass gives the subclass.
-            value = untracked(value)
-        origin, code, at, steps = mark
+        origin, code, at, steps, _ = mark
         frame = sys._getframe(1)
-        kind = TRACKED.get(type(value))
-        if frame.f_code is not code or kind is None:
+        if frame.f_code is not code or type(value) not in TRACKED:
             return value
         now = frame.f_lasti
         known = _verdicts.get((id(code), at, now, side))
-        if not (judged(code, at, now, side) if known is None else known):
-            return value
-        operand = untracked(other) if isinstance(other, Tracked) else other
-        return _made(kind, value, (origin, code, now, (*steps, (plain_method, operand, *more))))
+        if known or (known is None and judged(code, at, now, side)):
+            step = (plain_method, untracked(other) if isinstance(other, Tracked) else other)
+            return _made(value, (origin, code, now, (*steps, step), value))
+        return value
 
     method.__name__ = name
     return method
+
+
+def _plainly(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The method of a class whose arithmetic gives the class of self, so that it gives the plain one."""
+
+    def plainly(self: Any, other: Any) -> Any:
+        return untracked(method(self, other))
+
+    return plainly
 
 
 def _class_for(base: type) -> type[Any]:
@@ -177,26 +176,21 @@ def _class_for(base: type) -> type[Any]:
     return type(f"Tracked{base.__name__.title()}", (Tracked, base), body)
 
 
-TRACKED: dict[type, type[Any]] = {base: _class_for(base) for base in _SPREAD}
+TRACKED: dict[type, type[Any]] = {base: _class_for(base) for base in _FOLLOWED_TYPES}
 """Plain type -> its tracked class. bool, None and Enum cannot be followed: they are read."""
 
 
 # -- what the running code does with a value --
 
 
-def comes_back(value: Tracked, frame: FrameType) -> tuple[Any, tuple[Step, ...]] | None:
-    """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack.
-
-    Gives where the value was read, and what was done to it since; None if not.
-    """
-    if value.mark is None:
-        return None
-    origin, code, at, steps = value.mark
+def comes_back(mark: Mark, frame: FrameType) -> bool:
+    """Whether the instruction that runs assigns exactly what the operator that made the value left on the stack."""
+    _, code, at, steps, _ = mark
     if frame.f_code is not code or not steps:
-        return None
+        return False
     now = frame.f_lasti
     known = _verdicts.get((id(code), at, now, "store"))
-    return (origin, steps) if (judged(code, at, now, "store") if known is None else known) else None
+    return bool(known) or (known is None and judged(code, at, now, "store"))
 
 
 _SIGNS = ("+", "-", "*", "/", "//", "%", "**", "<<", ">>", "&", "|", "^")

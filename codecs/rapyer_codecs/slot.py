@@ -37,14 +37,17 @@ class Slot:
     `stands_alone`: it is one field, and means something without what is beside it: a field of the object,
     or an entry of a dict. `in_ruled`: something that it lies in has a rule of its own, so that a change of it
     is right or wrong by what is beside it. `may_break`: its values may break a rule; not for sure, but if
-    not, never. `lists`: the names of the lists that it lies in, the innermost first. `view`: what the layer
-    above keeps for this place, as long as there is the place; None to begin with.
+    not, never. `attribute`: the only step to it, if it is a field of the object. `lists`: the names of the
+    lists that it lies in, the innermost first. `entries`: the places of entries that are known already, some
+    of them. `view`: what the layer above keeps for this place, as long as there is the place; None to begin
+    with.
     """
 
     __slots__ = (
         "_children",
-        "_entries",
+        "attribute",
         "child_of",
+        "entries",
         "former",
         "in_ruled",
         "is_counter",
@@ -86,10 +89,11 @@ class Slot:
         )
         self.in_ruled: bool = parent is not None and (parent.in_ruled or parent.shape.own_rules())
         self.may_break: bool = not self.is_field or self.in_ruled or shape.own_rules() or self._key_is_ruled()
+        self.attribute: str | None = steps[0] if len(steps) == 1 and isinstance(steps[0], str) else None
         self.lists: tuple[bytes, ...] = parent._lists_to_here() if parent is not None else ()
         self.view: Any = None
         self._children: dict[str, Slot] = {}
-        self._entries: dict[str | int, Slot] = {}
+        self.entries: dict[str | int, Slot] = {}
 
     @classmethod
     def root(cls, shape: RecordShape) -> Slot:
@@ -114,7 +118,7 @@ class Slot:
     def entry(self, key: Any) -> Slot:
         """The place of an entry: the same as `child(Item(key))`."""
         # Exactly these are kept: 1, True and 1.0 are equal, and are not the same key.
-        known = self._entries.get(key) if type(key) in (str, int) else None
+        known = self.entries.get(key) if type(key) in (str, int) else None
         return self._new_child(Item(key)) if known is None else known
 
     def _new_child(self, step: Step) -> Slot:
@@ -126,9 +130,9 @@ class Slot:
         if not isinstance(step, Item):
             self._children[step] = made
         elif isinstance(step.key, str | int) and type(step.key) in (str, int):
-            if len(self._entries) >= _KEPT:
-                self._entries.clear()  # there is no end of keys
-            self._entries[step.key] = made
+            if len(self.entries) >= _KEPT:
+                self.entries.clear()  # there is no end of keys
+            self.entries[step.key] = made
         return made
 
     def entry_name(self, entry: Any) -> bytes:

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from rapyer_codecs import RapyerError, Slot
+from rapyer_codecs import Slot
 from rapyer_core.collection import Fields, Target
-from rapyer_core.places import comes_and_goes, hide, show, stored_names, unit_of, value_of, with_holders
+from rapyer_core.places import (
+    NO_SUCH_PLACE,
+    comes_and_goes,
+    hide,
+    show,
+    show_fields,
+    stored_names,
+    unit_of,
+    value_of,
+    with_holders,
+)
 from rapyer_core.states import State, attach, see_stored, state_of
-
-_NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
 
 
 def adopt(target: Target, slot: Slot, fields: Fields) -> None:
@@ -36,7 +44,7 @@ def _shows(target: Target, slot: Slot, fields: Fields) -> bool:
             show(slot, target.obj, value_of(slot, fields))
         else:
             hide(slot, target.obj)
-    except _NO_SUCH_PLACE:
+    except NO_SUCH_PLACE:
         return False
     return True
 
@@ -58,40 +66,33 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
         return
     try:
         show(slot, obj, value)
-    except _NO_SUCH_PLACE:
+    except NO_SUCH_PLACE:
         return
     state = state_of(obj)
     if state.stored is not None:
         attach(obj, State(target.pk, {**state.stored, slot.name: raw}, state.unread))
 
 
-def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any]], after: Fields) -> None:
-    """Show values of places that are one stored field each, and stand alone. after: has their fields, maybe others."""
+def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any, bytes]]) -> None:
+    """Show values of places that are one stored field each, and stand alone: with what is stored."""
     obj = target.obj
     if obj is None or target.collection.model.frozen:
         return
+    shown = show_fields(obj, values)
     state = state_of(obj)
-    stored = None if state.stored is None else dict(state.stored)
-    for slot, value in values:
-        try:
-            show(slot, obj, value)
-        except _NO_SUCH_PLACE:
-            continue
-        if stored is not None:
-            stored[slot.name] = after[slot.name]
-    if stored is not None:
-        attach(obj, State(target.pk, stored, state.unread))
+    if state.stored is not None:
+        attach(obj, State(target.pk, {**state.stored, **shown}, state.unread))
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
     """Show several places. after: all that is stored of the object."""
     if not adopts(target):
         return
-    alone: list[tuple[Slot, Any]] = []
+    alone: list[tuple[Slot, Any, bytes]] = []
     units: dict[bytes, Slot] = {}
     for slot in slots:
         if slot.stands_alone and slot.name in after:
-            alone.append((slot, slot.decode(after[slot.name])))
+            alone.append((slot, slot.decode(after[slot.name]), after[slot.name]))
         else:
             unit = unit_of(slot)
             units[unit.name] = unit
@@ -101,7 +102,7 @@ def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
             shown.append((units[name], fields))
     remember(target, shown)
     if alone:
-        adopt_fields(target, alone, after)
+        adopt_fields(target, alone)
 
 
 def adopt_unit(target: Target, slot: Slot, after: Fields) -> None:
@@ -119,7 +120,7 @@ def adopt_change(target: Target, slot: Slot, value: Any, put: Fields, gone: Fiel
         return
     try:
         show(slot, target.obj, value)
-    except _NO_SUCH_PLACE:
+    except NO_SUCH_PLACE:
         return
     stored = state_of(target.obj).stored
     if stored is not None:
@@ -138,7 +139,7 @@ def shown(target: Target, slot: Slot) -> Any:
         return None
     try:
         return slot.get(target.obj)
-    except _NO_SUCH_PLACE:
+    except NO_SUCH_PLACE:
         return None
 
 
