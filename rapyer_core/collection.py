@@ -21,12 +21,12 @@ from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
-from rapyer_core.keys import escape_pk, unescape_pk
+from rapyer_core.keys import escape_pk, is_plain, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import State, Unread, attach, state_of
+from rapyer_core.states import State, Unread, attach, remember, state_of
 
 T = TypeVar("T")
 
@@ -156,6 +156,7 @@ class Collection(Generic[T]):
         self.head = f"{prefix}{model.name}:".encode()
         self.version = b"%d" % model.version
         self._mark = [EXISTS, self.version]
+        self._room = KEY_LIMIT - len(self.head)
         self._addresses: dict[str, tuple[str, bytes]] = {}
         self.sites: dict[Any, Any] = {}
         """What operations found out about places of the class."""
@@ -282,10 +283,14 @@ class Collection(Generic[T]):
             return text, self.key(text)
         found = self._addresses.get(pk)
         if found is None:
-            text = pk if pk and pk.isascii() and self._key_is_text else self.pk_text(pk)
+            if self._key_is_text and len(pk) <= self._room and is_plain(pk):
+                found = pk, self.head + pk.encode()
+            else:
+                text = self.pk_text(pk)
+                found = text, self.key(text)
             if len(self._addresses) >= ADDRESSES:
                 self._addresses.clear()
-            found = self._addresses[pk] = text, self.key(text)
+            self._addresses[pk] = found
         return found
 
     @cached_property
@@ -309,6 +314,10 @@ class Collection(Generic[T]):
 
     def frame(self, obj: T, pk: str) -> list[bytes]:
         """The stored form of an object that was never loaded, framed, without ``~``."""
+        try:
+            return self.mapper.frame_common(obj)
+        except Exception:
+            pass  # uncommon, or wrong
         try:
             return self.mapper.frame(obj)
         except RapyerError:
@@ -363,7 +372,7 @@ class Collection(Generic[T]):
             try:
                 obj = self.mapper.load_pairs(reply)
                 if self.key_slot is None or ((place := self._key_place) is not None and reply[place] == pk.encode()):
-                    attach(obj, State(pk, reply))
+                    remember(obj, pk, reply)
                     return obj
             except Exception:
                 pass  # not in the usual order, or wrong: found out, and worded, below

@@ -13,10 +13,12 @@ _GLOB = re.compile(rb"([*?\[\]^\\-])")
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+is_plain = re.compile(r"[ -$&-z|~]+").fullmatch
+"""Whether a text has bytes as it is: it is not empty, and has nothing to be escaped, in ASCII."""
+
+
 def escape_pk(text: str) -> str:
     """``{ } %`` and control characters percent-encoded, so that a key never grows a hash tag of its own."""
-    if _ESCAPED.search(text) is None:
-        return text
     return _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", text)
 
 

@@ -12,13 +12,8 @@ def hgetall(key: bytes) -> bytes:
     return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
 
 
-def delete(key: bytes) -> bytes:
-    """DEL of a key."""
-    return b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key)
-
-
-def hset(key: bytes, version: bytes, pieces: Sequence[bytes]) -> bytes:
-    """HSET of an object's fields, which are framed, behind the field ``~`` with its version."""
+def replace(key: bytes, version: bytes, pieces: Sequence[bytes]) -> list[bytes]:
+    """DEL of an object, and HSET of its fields, which are framed, behind the field ``~`` with its version."""
     count = 4 + len(pieces) // 3 * 2
     head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n$1\r\n~\r\n$%d\r\n%b" % (count, len(key), key, len(version), version)
-    return head + b"".join(pieces) + b"\r\n"
+    return [b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key), head + b"".join(pieces) + b"\r\n"]

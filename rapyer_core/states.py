@@ -79,6 +79,7 @@ BLANK = State()
 
 _get = object.__getattribute__
 _set = object.__setattr__
+_new = State.__new__
 
 
 def state_of(obj: object) -> State:
@@ -92,6 +93,18 @@ def state_of(obj: object) -> State:
 
 def attach(obj: object, state: State) -> None:
     """Give the instance this state. Works on frozen and slots classes."""
+    _set(obj, ATTRIBUTE, state)
+
+
+def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | list[bytes]) -> None:
+    """Note that this, and nothing else, is stored of the instance: an instance that was just loaded, or written whole.
+
+    The same as to attach a State, for where that is done for thousands.
+    """
+    state = _new(State)
+    state.pk = pk
+    state._stored = stored
+    state.unread = None
     _set(obj, ATTRIBUTE, state)
 
 

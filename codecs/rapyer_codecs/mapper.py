@@ -49,7 +49,8 @@ class Mapper(Generic[T]):
         self._slots: dict[Steps, Slot] = {}
         self._generated_dump: Callable[[T], Fields] = self._dump_first
         self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
-        self._generated_frame: Callable[[T], list[bytes]] = self._frame_first
+        self.frame_common: Callable[[T], list[bytes]] = self._frame_first
+        """As `frame`. Any exception: ask `frame`."""
         self.load_pairs: Callable[[Sequence[bytes]], T] = self._pairs_first
         """The object of flat pairs of names and texts, the first of them of the layer above. Any exception: have it
         loaded from a dict of them.
@@ -203,8 +204,8 @@ class Mapper(Generic[T]):
     # -- on the wire -----------------------------------------------------------------------------------------
 
     def _frame_first(self, obj: T) -> list[bytes]:
-        self._generated_frame = self._compiled.frame
-        return self._generated_frame(obj)
+        self.frame_common = self._compiled.frame
+        return self.frame_common(obj)
 
     def _pairs_first(self, pairs: Sequence[bytes]) -> T:
         self.load_pairs = self._compiled.load_pairs
@@ -213,7 +214,7 @@ class Mapper(Generic[T]):
     def frame(self, obj: T) -> list[bytes]:
         """All fields of an object as `dump` gives them, framed: three pieces for each (see framing.py). EncodeError."""
         try:
-            return self._generated_frame(obj)
+            return self.frame_common(obj)
         except Exception:
             pass  # as in dump
         return framed(self._dump(obj).items())

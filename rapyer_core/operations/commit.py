@@ -35,8 +35,7 @@ from rapyer_core.errors import (
     SessionClosed,
     WrongKeyType,
 )
-from rapyer_core.packing import delete
-from rapyer_core.packing import hset as packed_hset
+from rapyer_core.packing import replace
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     EXEC,
@@ -642,7 +641,7 @@ def replace_commands(target: Target, fields: Fields) -> list[Command]:
 def whole_commands(target: Target, pieces: list[bytes]) -> list[Command]:
     """The same for framed fields."""
     collection = target.collection
-    commands: list[Command] = [delete(target.key), packed_hset(target.key, collection.version, pieces)]
+    commands: list[Command] = [*replace(target.key, collection.version, pieces)]
     if collection.is_accompanied:
         commands += _accompanying(target, unframed(pieces) if collection.indexes else {})
     return commands

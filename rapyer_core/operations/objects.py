@@ -40,7 +40,7 @@ from rapyer_core.packing import hgetall
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Batch, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
-from rapyer_core.states import State, attach, see_stored, state_of
+from rapyer_core.states import State, attach, remember, see_stored, state_of
 
 T = TypeVar("T")
 
@@ -270,8 +270,12 @@ def save(
     target = _own_target(ctx, obj)
     state = state_of(obj)
     if not state.loaded:
-        once = ctx.exactly_once if exactly_once is None else exactly_once
-        yield from _save_whole(ctx, ((target, _frame(target)),), once, retry)
+        wholes = ((target, _frame(target)),)
+        if exactly_once or (exactly_once is None and ctx.exactly_once):
+            yield from _replace_once(ctx, wholes, retry)
+        else:
+            yield from write_whole(ctx, wholes)
+        _note_written(wholes)
         return
     fields = target.collection.dump(obj, target.pk)
     unit = save_changes(target, dict(state.stored or {}), fields, overwrite)
@@ -288,27 +292,24 @@ def _frame(target: Target) -> list[bytes]:
     return pieces
 
 
-def _save_whole(ctx: Context, wholes: Wholes, once: bool, retry: Retry | None = None) -> Operation[None]:
-    """Write objects that were never loaded whole, in one EXEC, and note what is stored of them."""
-    if once:
-        units = [SaveWhole(target, unframed(pieces)) for target, pieces in wholes]
-        yield from commit(ctx, units, retry=retry, exactly_once=True)
-    else:
-        yield from write_whole(ctx, wholes)
-    _note_written(wholes)
+def _replace_once(ctx: Context, wholes: Wholes, retry: Retry | None = None) -> Operation[None]:
+    """Write objects that were never loaded whole, in one EXEC, exactly once."""
+    units = [SaveWhole(target, unframed(pieces)) for target, pieces in wholes]
+    yield from commit(ctx, units, retry=retry, exactly_once=True)
 
 
 def _note_written(wholes: Wholes) -> None:
     for target, pieces in wholes:
-        attach(target.obj, State(target.pk, pieces))
+        remember(target.obj, target.pk, pieces)
 
 
 def _save_all_whole(ctx: Context, wholes: Wholes, once: bool) -> Operation[None]:
-    """The same for any number of objects, in several EXECs."""
+    """Write any number of objects that were never loaded whole, in several EXECs."""
     parts = parts_of(wholes)
     if once or len(parts) < 2 or len({target.key for target, _ in wholes}) < len(wholes):
         for part in chunks(wholes):
-            yield from _save_whole(ctx, part, once)
+            yield from _replace_once(ctx, part) if once else write_whole(ctx, part)
+            _note_written(part)
     else:
         yield from write_many(ctx, parts, _note_written)
 
@@ -495,8 +496,9 @@ class Delete(Unit):
 
 
 def _own_target(ctx: Context, obj: Any) -> Target:
-    if isinstance(obj, Ref):
+    target = ctx.target(obj)
+    if target.obj is None:
         raise TypeError(
             "a ref stands for a stored object and has no values to write: load the object, or change fields"
         )
-    return ctx.target(obj)
+    return target
