@@ -6,8 +6,7 @@ The doors (``transactions`` and its blocking twin) do the waiting; what a block 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rapyer_codecs.lean import dataclass, field
@@ -20,26 +19,28 @@ from rapyer_core.operations.locks import Hold, fence_for, release_commands
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
 from rapyer_core.recorders import LATER, Recorder
-from rapyer_core.requests import Command, Lost, Operation, Reply, ServerError, Watch
+from rapyer_core.requests import Command, Operation, Reply, ServerError, Watch
 from rapyer_core.retries import Retry
 from rapyer_core.states import see_stored, state_of
 
 
-def enter(ctx: Context, targets: Sequence[Target], watching: bool) -> Operation[list[Seen]]:
-    """Read the objects; watching: under a WATCH that the caller goes on holding."""
+def enter(ctx: Context, targets: Sequence[Target]) -> Operation[list[Seen]]:
+    """Read the objects."""
+    return entered(targets, (yield from read(ctx, watch_of(targets).reads, **targets[0].data)))
+
+
+def watch_of(targets: Sequence[Target]) -> Watch:
+    """Read the objects under a WATCH."""
     keys: list[bytes] = []
     reads: list[Command] = []
     for target in targets:
         keys.append(target.key)
         reads.append((b"HGETALL", target.key))
-    replies: list[Reply] | None = None
-    if watching:
-        try:
-            replies = yield Watch(keys, reads)
-        except Lost:
-            replies = None  # the ordinary way connects anew
-    if replies is None:
-        replies = yield from read(ctx, reads, **targets[0].data)
+    return Watch(keys, reads)
+
+
+def entered(targets: Sequence[Target], replies: Sequence[Reply]) -> list[Seen]:
+    """The replies to either as what was seen. WrongKeyType, UnknownVersion, DecodeError, NotApplied."""
     seen: list[Seen] = []
     for target, reply in zip(targets, replies, strict=True):
         if isinstance(reply, ServerError):
@@ -60,7 +61,7 @@ looks.
 class Block:
     """What one block knows.
 
-    recorders: by key, in the order met. seen: entry readings that are still watched. since: when they were made.
+    recorders: by key, in the order met.
     presence: whether an object is there counts as read (in transactions, which can be run again).
     """
 
@@ -69,8 +70,6 @@ class Block:
     exactly_once: bool | None = None
     recorders: dict[bytes, Recorder] = field(default_factory=dict)
     saves: dict[bytes, tuple[Any, Any]] = field(default_factory=dict)
-    seen: dict[bytes, Seen] = field(default_factory=dict)
-    since: float = 0.0
     presence: bool = False
     open: bool = True
 
@@ -79,7 +78,7 @@ class Block:
         if not self.open:
             raise ConstraintError("the block is over: nothing can be recorded any more")
 
-    def add(self, target: Target, seen: Seen, local: Any = None, watched: bool = False) -> Recorder:
+    def add(self, target: Target, seen: Seen, local: Any = None) -> Recorder:
         """An object read for this block."""
         self.check_open()
         if not seen.exists:
@@ -88,9 +87,6 @@ class Block:
             target.collection.check_key(seen.fields, target.pk)
             recorder = Recorder(target, seen.fields, LATER, local, self.presence)
         self.recorders[target.key] = recorder
-        if watched:
-            self.seen[target.key] = seen
-            self.since = time.monotonic()
         return recorder
 
     def draft(self, recorder: Recorder) -> Any:
@@ -159,33 +155,22 @@ class Block:
                 units.append(save_changes(target, dict(stored), fields, False))
         return units
 
-    def commit(self, units: Sequence[Unit], watching: bool = False, fences: Iterable[Fence] = ()) -> Operation[Outcome]:
+    def commit(
+        self, units: Sequence[Unit], lead: Lead | None = None, fences: Sequence[Fence] = ()
+    ) -> Operation[Outcome]:
         """One commit of all units; what comes next is to show them. fences: held locks, given back by the same EXEC."""
-        held = list(fences)
         releases: list[Command] = []
-        for fence in held:
+        for fence in fences:
             releases += release_commands(fence)
         return commit(
             self.ctx,
             units,
             retry=self.retry,
             exactly_once=self.exactly_once,
-            fences=held,
+            fences=fences,
             extra=releases,
-            lead=self._lead(units) if watching and not held else None,
+            lead=lead,
         )
-
-    def _lead(self, units: Sequence[Unit]) -> Lead | None:
-        """The entry readings, if they serve the commit too."""
-        if time.monotonic() - self.since >= FRESH:
-            return None
-        seen: list[Seen] = []
-        for unit in units:
-            found = self.seen.get(unit.target.key)
-            if found is None:
-                return None
-            seen.append(found)
-        return Lead(seen)
 
     def show(self, units: Sequence[Unit]) -> None:
         """After the commit: drafts and instances carry the new values."""

@@ -12,9 +12,8 @@ blocking code) carries them out:
 * ``Update`` -> the replies to the commands that were decided on, by what was read, run as one MULTI/EXEC; None when
   something that was read had changed by then; a :class:`ServerError` when the server refused it. Nothing was written
   then.
-* ``Watch``  -> the replies to its reads, made under a WATCH of its keys that lasts until the operation's next request;
-  None where no connection can be had for that.
-* ``Exec``   -> as ``Update``, by what was read under the ``Watch`` before; None, too, when nothing is watched any more.
+* ``Exec``   -> as ``Update``, by what a block read under its ``Watch`` before; None, too, when nothing is watched any
+  more.
 * ``Pause``  -> ``None`` after that many seconds.
 * ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
   seconds. It hears the channel until the operation ends.
@@ -105,9 +104,9 @@ class Update(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """Read, and watch these keys from then on, on a connection that nobody else may need: one round trip.
-
-    What comes next may be another operation, which goes on with the watching. reads: commands that only read.
+    """What a block reads at its entry, and watches from then on, on a connection that nobody else may need: one round
+    trip. No request of an operation: its commit comes later, and goes on with the watching. reads: commands that only
+    read.
     """
 
     keys: Sequence[bytes]
@@ -144,7 +143,7 @@ class Turn(NamedTuple):
     timeout: float
 
 
-Request = Batch | Blind | Flow | Update | Watch | Exec | Pause | Listen | Turn
+Request = Batch | Blind | Flow | Update | Exec | Pause | Listen | Turn
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

@@ -14,20 +14,24 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from rapyer_core.blocks import (
+    FRESH,
     Block,
     Scope,
     drafts,
     enter,
+    entered,
     locals_of,
     pipeline_targets,
     transaction_target,
+    watch_of,
 )
 from rapyer_core.collection import Target
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
-from rapyer_core.operations.commit import Fence
+from rapyer_core.operations.commit import Fence, Lead, Seen
 from rapyer_core.operations.locks import Hold
+from rapyer_core.requests import Lost
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Loop, Session, current
 from rapyer_core.tracking import untracked
@@ -60,18 +64,31 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._watcher: Watcher | None = None
+        self._seen: list[Seen] = []
+        self._since = 0.0
 
     async def __aenter__(self) -> T:
-        entry = enter(self._session.context, self._targets, True)
-        seen, self._watcher = await self._session.run_watching(entry)
         try:
-            for obj, target, found in zip(self._objects, self._targets, seen, strict=True):
-                self._block.add(target, found, locals_of(obj), watched=True)
+            self._seen = await self._read()
+            for obj, target, found in zip(self._objects, self._targets, self._seen, strict=True):
+                self._block.add(target, found, locals_of(obj))
             made: T = drafts(self._block, self._targets)
             return made
         except BaseException:
             self._let_go()
             raise
+
+    async def _read(self) -> list[Seen]:
+        """The entry reading; under a WATCH, if there is a connection for it."""
+        try:
+            found = await self._session.watch(watch_of(self._targets))
+        except Lost:
+            found = None  # the ordinary way connects anew
+        if found is None:
+            return await self._session.run(enter(self._session.context, self._targets))
+        replies, self._watcher = found
+        self._since = time.monotonic()
+        return entered(self._targets, replies)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -79,8 +96,11 @@ class Pipeline(Generic[T]):
         try:
             if kind is None:
                 units = self._block.units()
+                # Units come in the order of the recorders, and these in that of the objects.
+                fresh = self._watcher is not None and time.monotonic() - self._since < FRESH
+                commit = self._block.commit(units, Lead(self._seen) if fresh else None)
                 watcher, self._watcher = self._watcher, None
-                await self._session.run(self._block.commit(units, watcher is not None), watcher)
+                await self._session.run(commit, watcher)
                 self._block.show(units)
         finally:
             self._block.close()
@@ -178,7 +198,7 @@ class Transaction:
         known = self._block.recorders
         missing = list({target.key: target for target in targets if target.key not in known}.values())
         if missing:
-            seen = await self._session.run(enter(self._session.context, missing, False))
+            seen = await self._session.run(enter(self._session.context, missing))
             for target, found in zip(missing, seen, strict=True):
                 if target.key not in known:
                     self._block.add(target, found)
@@ -386,7 +406,7 @@ class LockBlock(Generic[T]):
     async def _read(self, scope: Scope) -> None:
         missing = scope.unread(self._targets)
         if missing:
-            seen = await self._session.run(enter(self._session.context, missing, False))
+            seen = await self._session.run(enter(self._session.context, missing))
             for target, found in zip(missing, seen, strict=True):
                 scope.block.add(target, found)
         for obj, target in zip(self._objects, self._targets, strict=True):

@@ -24,6 +24,7 @@ from rapyer_core.requests import (
     Listen,
     Operation,
     Pause,
+    Reply,
     Request,
     Turn,
     Update,
@@ -149,11 +150,22 @@ class Session:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
                 failure = None
                 try:
-                    if type(request) is Batch and watcher is None:
+                    if watcher is not None:
+                        # The commit of a block: whatever else it asks first, its watching goes on.
+                        if type(request) is Turn and not loop.reserved:
+                            answer = False
+                        elif type(request) is Exec:
+                            held, watcher = watcher, None
+                            answer = held.commit(request.decide)
+                            if type(answer) is Failed:
+                                failure = answer.error
+                        else:
+                            break
+                    elif type(request) is Batch:
                         answer = loop.pool.ask(request.commands)
-                    elif type(request) is Blind and watcher is None and not loop.reserved:
+                    elif type(request) is Blind and not loop.reserved:
                         answer = loop.pool.write(request.commands, request.alone)
-                    elif type(request) is Update and watcher is None and not loop.reserved:
+                    elif type(request) is Update and not loop.reserved:
                         answer = loop.watches.update(request)
                         if type(answer) is Failed:
                             failure = answer.error
@@ -161,22 +173,31 @@ class Session:
                         break
                 except Exception as error:
                     failure = error
-            return _Driver(loop, watcher).drive(operation, request)
+            driver, watcher = _Driver(loop, watcher), None
+            return driver.drive(operation, request)
         except StopIteration as end:
             result: R = end.value
             return result
         finally:
             operation.close()
+            if watcher is not None:
+                watcher.leave()
 
-    def run_watching(self, operation: Operation[R]) -> tuple[R, Watcher | None]:
-        """Drive an operation to its end; with its result, what it watches for the next one."""
-        driver = _Driver(self.loop, None, keeps=True)
+    def watch(self, watch: Watch) -> tuple[list[Reply], Watcher] | None:
+        """The replies to the reads of a block, and what holds the WATCH they were made under.
+
+        None: no connection can be had for that. Raises Lost.
+        """
+        watcher = self.loop.watches.enter(watch)
         try:
-            result = driver.drive(operation)
-            watcher, driver.watcher = driver.watcher, None
-            return result, watcher
-        finally:
-            driver.end()
+            replies = watcher.replies()
+        except BaseException:
+            watcher.leave()
+            raise
+        if replies is not None:
+            return replies, watcher
+        watcher.leave()
+        return None
 
     @overload
     def register_codec(
@@ -211,13 +232,12 @@ class Session:
 
 
 class _Driver:
-    """Carries out the requests of one operation. watcher: of what it watches; keeps: also at its end."""
+    """Carries out the requests of one operation. watcher: of what it watches."""
 
-    __slots__ = ("_ear", "_keeps", "_loop", "watcher")
+    __slots__ = ("_ear", "_loop", "watcher")
 
-    def __init__(self, loop: Loop, watcher: Watcher | None, keeps: bool = False) -> None:
+    def __init__(self, loop: Loop, watcher: Watcher | None) -> None:
         self._loop = loop
-        self._keeps = keeps
         self._ear: Ear | None = None
         self.watcher = watcher
 
@@ -248,10 +268,6 @@ class _Driver:
                         if answer:
                             self.leave()
                             loop.let_pass(request.keys, request.timeout)
-                    elif type(request) is Watch:
-                        self.leave()
-                        self.watcher = loop.watches.enter(request)
-                        answer = self.watcher.replies()
                     else:
                         self.leave()
                         answer = self._ask(request)
@@ -264,8 +280,7 @@ class _Driver:
             return result
         finally:
             operation.close()
-            if not self._keeps:
-                self.end()
+            self.end()
 
     def _ask(self, request: Request) -> Any:
         """The answer to a request that has nothing to do with watching."""
