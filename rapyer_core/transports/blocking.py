@@ -188,11 +188,17 @@ class Pool:
         return written if type(written) is list else outcome(replies, 0, count, alone=True)
 
     def _exchange(self, packed: bytes, count: int) -> list[Reply]:
-        link = self.acquire()
+        # What acquire and release do where nobody waits, in place: each call here is one of every operation.
+        try:
+            link = self.acquire() if self._waiting else self._idle.pop()
+        except IndexError:
+            link = self.acquire()
         try:
             return link.exchange(packed, count)
         finally:
-            self.release(link)
+            self._idle.append(link)
+            if self._waiting or self._closed:
+                self._pass_on()
 
     def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
         """The same for many commands, part by part. As ``Link.flow``."""
@@ -204,11 +210,6 @@ class Pool:
 
     def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""
-        if self._idle and not self._waiting:
-            try:
-                return self._idle.pop()
-            except IndexError:
-                pass
         with self._lock:
             if not self._waiting and (link := self._take()) is not None:
                 return link

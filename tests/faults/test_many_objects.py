@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from rapyer_core import ConnectionFailed, OutcomeUnknown, get_many, save_many
+from rapyer_core import ConnectionFailed, DecodeError, OutcomeUnknown, get_many, save_many
 from rapyer_core.sessions import Session
 from rapyer_core.states import state_of
 from tests.commits.models import Account
@@ -60,4 +60,21 @@ async def test_reading_goes_on_where_it_was(session: Session, proxy: Proxy, kind
         fault = getattr(proxy, kind)(b"HGETALL", nth=nth)
         assert await get_many(Account, names) == accounts()
         assert fault.hits == 1
+    await assert_nothing_held(session)
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionError, redis.ConnectionError])
+async def test_what_the_callers_own_function_raises_is_no_lost_connection(
+    session: Session, redis_client: redis.Redis, kind: type[Exception]
+) -> None:
+    await save_many(accounts())
+    redis_client.hset("Account:a40", "coins", "many")
+
+    def refuse(error: DecodeError) -> None:
+        raise kind("mine")
+
+    names = [f"a{number}" for number in range(COUNT)]
+    with pytest.raises(kind, match="mine"):
+        await get_many(Account, names, on_error=refuse)
+    assert await get_many(Account, names[:40]) == accounts()[:40]
     await assert_nothing_held(session)

@@ -389,3 +389,46 @@ def test_an_exception_at_any_place_of_the_session_lets_the_thread_go_on(session:
     else:
         pytest.fail("never came through")
     assert nth > 5
+
+
+def save_and_load_many() -> None:
+    crowd = [Player(f"p{number}") for number in range(70)]
+    rc.save_many(crowd)
+    assert rc.get_many(Player, [player.username for player in crowd]) == crowd
+
+
+@pytest.mark.usefixtures("little_garbage")
+def test_an_exception_at_any_place_while_many_objects_travel(session: rc.Session) -> None:
+    for nth in range(1, 3000):
+        try:
+            with InterruptAt(nth, ("rapyer_core/transports/blocking.py", "rapyer_core/transports/channel.py")):
+                save_and_load_many()
+        except Interrupted:
+            pass
+        else:
+            break
+        assert rc.get(Player, "bob").coins == 20
+        if nth % 20 == 0:
+            assert_nothing_held(session)
+    else:
+        pytest.fail("never came through")
+    assert nth > 100
+    assert_nothing_held(session)
+
+
+def test_many_objects_are_read_on_where_the_connection_was_lost(proxy: Proxy) -> None:
+    crowd = [Player(f"p{number}", coins=number) for number in range(200)]
+    rc.save_many(crowd)
+    for nth in (1, 40, 200):
+        struck = proxy.half_reply(b"HGETALL", nth=nth)
+        assert rc.get_many(Player, [player.username for player in crowd]) == crowd
+        assert struck.hits == 1
+
+
+def test_of_many_objects_only_those_under_way_are_in_doubt(proxy: Proxy) -> None:
+    proxy.eat_reply(b"EXEC", nth=3)
+    with pytest.raises(rc.OutcomeUnknown) as unknown:
+        rc.save_many([Player(f"p{number}") for number in range(200)])
+    assert unknown.value.sent[0] == "blocking_player:p96"
+    known = rc.get_many(Player, [f"p{number}" for number in range(96)])
+    assert None not in known

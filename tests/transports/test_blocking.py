@@ -215,6 +215,9 @@ def test_a_peer_that_reads_no_more_until_its_replies_are_read() -> None:
     value = b"x" * 100_000
     with Peer(one_by_one) as peer, pool_of(Settings(peer.url, timeout=30.0)) as pool:
         assert pool.ask([(ECHO, value)] * 200) == [value] * 200
+        taken: list[Any] = []
+        pool.flow([[(ECHO, value)] * 20] * 20, taken.extend)
+        assert taken == [value] * 400
         assert pool.ask([PING]) == [b"PONG"]
 
 
@@ -331,8 +334,10 @@ def test_a_watch_that_nobody_ended_is_lifted_for_the_next(url: str) -> None:
             pool.release(other)
             mine = pool.acquire()
             assert mine is other
-        for _ in range(2):
-            assert pool.ask([(b"MULTI",), (b"GET", b"k"), (b"EXEC",)]) == [b"OK", b"QUEUED", [b"v"]]
+        taken: list[Any] = []
+        pool.flow([[(b"MULTI",), (b"GET", b"k"), (b"EXEC",)]] * 2, taken.append)
+        assert taken == [[b"OK", b"QUEUED", [b"v"]]] * 2
+        assert pool.ask([(b"MULTI",), (b"GET", b"k"), (b"EXEC",)]) == taken[0]
 
 
 # -- the pool --
