@@ -392,6 +392,7 @@ def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
         if (
             mark is not None
             and recorder.first is LATER
+            and recorder.open
             and name not in recorder.single
             and name != recorder.key
             and comes_back(mark, frame)
@@ -404,8 +405,7 @@ def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
                 except Exception:
                     raw = None  # said below, outside of the handler, what is wrong
                 if raw is not None:
-                    recorder.record_field(slot, now, raw, steps)
-                    recorder.unread_field(name)
+                    recorder.record_back(slot, now, raw, steps)
                     return
         general(draft, value, frame)
 

@@ -169,13 +169,15 @@ def show_fields(obj: Any, values: Iterable[tuple[Slot, Any, bytes]]) -> dict[byt
                 object.__setattr__(obj, slot.attribute, value)
             else:
                 holder = slot.parent.attribute if slot.parent is not None else None
+                if holder is not None and holder not in own:
+                    held = getattr(obj, holder)
+                    if type(held) is dict:
+                        own[holder] = copied = held.copy()
+                        object.__setattr__(obj, holder, copied)
                 if holder in own:
-                    own[holder][slot.steps[-1].key] = value  # type: ignore[union-attr]  # an entry, if it was one before
+                    own[holder][slot.steps[-1].key] = value  # type: ignore[union-attr]  # an entry of a dict
                 else:
                     show(slot, obj, value)
-                    held = None if holder is None else getattr(obj, holder)
-                    if type(held) is dict:
-                        own[holder] = held
         except NO_SUCH_PLACE:
             continue
         shown[slot.name] = raw

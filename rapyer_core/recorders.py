@@ -269,6 +269,15 @@ class Recorder(Unit):
             self._sum_up([(slot, value, raw)])
         self.edits.append(edit)
 
+    def record_back(self, slot: Slot, value: Any, raw: bytes, steps: Sequence[Step]) -> None:
+        """The same for a value that came straight back, to a field that stands alone and was not written to before, of
+        a working copy that is not loaded yet. It was not read then.
+        """
+        name = slot.name
+        self.single[name] = (slot, value, raw)
+        self.edits.append(new_tuple(Adjust, (slot, steps)))
+        self.unread_field(name)
+
     def _sum_up(self, fields: Iterable[tuple[Slot, Any, bytes]]) -> None:
         """What was written to these fields is part of all that was written."""
         written, may_break = self.written, self.may_break

@@ -151,7 +151,12 @@ def _operator(base: type, name: str, side: str) -> Callable[..., Any]:
         known = _verdicts.get((id(code), at, now, side))
         if known or (known is None and judged(code, at, now, side)):
             step = (plain_method, untracked(other) if isinstance(other, Tracked) else other)
-            return _made(value, (origin, code, now, (*steps, step), value))
+            mark = (origin, code, now, (*steps, step), value)
+            if type(value) is not base or base in _SPREAD:
+                return _made(value, mark)
+            made = type(self)(value)
+            made.mark = mark
+            return made
         return value
 
     method.__name__ = name
