@@ -13,11 +13,12 @@ blocking code) carries them out:
   something that was read had changed by then; a :class:`ServerError` when the server refused it. Nothing was written
   then.
 * ``Exec``   -> as ``Update``, by what a block read under its ``Watch`` before; None, too, when nothing is watched any
-  more.
+  more, and nothing was decided.
 * ``Pause``  -> ``None`` after that many seconds.
 * ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
   seconds. It hears the channel until the operation ends.
-* ``Turn``   -> whether it had to wait, once no transaction of this process and session has these keys to itself.
+
+Whatever writes waits while a transaction of this process and session, tried in vain before, has its keys to itself.
 """
 
 from __future__ import annotations
@@ -114,9 +115,15 @@ class Watch(NamedTuple):
 
 
 class Exec(NamedTuple):
-    """Write, if nothing has changed that was watched by the Watch before: one round trip. decide: gets no replies."""
+    """Write, if nothing has changed that was watched by the Watch before: one round trip.
 
+    keys: what is written. decide: gets no replies. timeout: seconds to wait while a transaction has one of the keys to
+    itself; whoever had to wait watches nothing any more.
+    """
+
+    keys: Sequence[bytes]
     decide: Decide
+    timeout: float
 
 
 class Pause(NamedTuple):
@@ -136,14 +143,7 @@ class Listen(NamedTuple):
     seconds: float
 
 
-class Turn(NamedTuple):
-    """Wait while a transaction that was tried in vain has one of these keys to itself. timeout: seconds."""
-
-    keys: Sequence[bytes]
-    timeout: float
-
-
-Request = Batch | Blind | Flow | Update | Exec | Pause | Listen | Turn
+Request = Batch | Blind | Flow | Update | Exec | Pause | Listen
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

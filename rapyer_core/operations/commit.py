@@ -51,7 +51,6 @@ from rapyer_core.requests import (
     Pause,
     Reply,
     ServerError,
-    Turn,
     Update,
     outcome,
 )
@@ -213,7 +212,8 @@ class _Commit:
         self.fences = fences
         self.extra = extra
         self.token = token
-        self.lead = lead
+        # The token has to be watched too.
+        self.lead = lead if token is None else None
         self.keys: tuple[bytes, ...]
         if len(units) == 1:
             self.keys = (units[0].target.key,)
@@ -236,14 +236,11 @@ class _Commit:
         """Tries, with pauses between them, until one comes through or none may follow."""
         conflicts: Iterator[float] = self.retry.pauses()
         losses: Iterator[float] | None = None
-        if self.lead is not None and (self.token is not None or (yield Turn(self.keys, self.retry.deadline))):
-            # The token has to be watched too; and whoever waited watches nothing any more.
-            self.lead = None
         while True:
             stop: Exception | None = None
             self.has_read = False
             try:
-                replies = yield self._update(conflicts) if self.lead is None else Exec(self._decide_on_lead)
+                replies = yield self._update(conflicts) if self.lead is None else self._exec()
                 if type(replies) is list:
                     if self.unread:
                         self.unread = False
@@ -256,6 +253,10 @@ class _Commit:
                     return self.tried
                 if replies is not None:
                     raise refused(self.units[0].target, replies)
+                if not self.has_read:
+                    # Nothing was watched any more.
+                    self.lead = None
+                    continue
                 # Something watched has changed: an EXEC in doubt is void, or it was the one, which its token will tell.
                 self.settled = True
             except ConstraintError:
@@ -364,6 +365,9 @@ class _Commit:
             self.read_at = now
 
     # -- deciding --
+
+    def _exec(self) -> Exec:
+        return Exec(self.keys, self._decide_on_lead, self.retry.deadline)
 
     def _decide_on_lead(self, _: list[Reply], others: Others) -> Sequence[Command] | None:
         """What to write, given what was read before the commit."""

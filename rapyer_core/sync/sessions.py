@@ -26,7 +26,6 @@ from rapyer_core.requests import (
     Pause,
     Reply,
     Request,
-    Turn,
     Update,
     Watch,
 )
@@ -150,27 +149,21 @@ class Session:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
                 failure = None
                 try:
-                    if watcher is not None:
-                        # The commit of a block: whatever else it asks first, its watching goes on.
-                        if type(request) is Turn and not loop.reserved:
-                            answer = False
-                        elif type(request) is Exec:
-                            held, watcher = watcher, None
-                            answer = held.commit(request.decide)
-                            if type(answer) is Failed:
-                                failure = answer.error
-                        else:
-                            break
-                    elif type(request) is Batch:
+                    if loop.reserved or (watcher is not None and type(request) is not Exec):
+                        break
+                    if type(request) is Batch:
                         answer = loop.pool.ask(request.commands)
-                    elif type(request) is Blind and not loop.reserved:
+                    elif type(request) is Blind:
                         answer = loop.pool.write(request.commands, request.alone)
-                    elif type(request) is Update and not loop.reserved:
+                    elif type(request) is Update:
                         answer = loop.watches.update(request)
-                        if type(answer) is Failed:
-                            failure = answer.error
+                    elif type(request) is Exec and watcher is not None:
+                        going, watcher = watcher, None
+                        answer = going.commit(request.decide)
                     else:
                         break
+                    if type(answer) is Failed:
+                        failure = answer.error
                 except Exception as error:
                     failure = error
             driver, watcher = _Driver(loop, watcher), None
@@ -252,25 +245,21 @@ class _Driver:
                 failure: BaseException | None = None
                 try:
                     if type(request) is Exec:
+                        if loop.must_wait(request.keys):
+                            self.leave()
+                            loop.let_pass(request.keys, request.timeout)
                         watcher, self.watcher = self.watcher, None
                         answer = None if watcher is None else watcher.commit(request.decide)
-                        if type(answer) is Failed:
-                            failure = answer.error
                     elif type(request) is Update:
                         self.leave()
                         if loop.must_wait(request.keys):
                             loop.let_pass(request.keys, request.timeout)
                         answer = loop.watches.update(request)
-                        if type(answer) is Failed:
-                            failure = answer.error
-                    elif type(request) is Turn:
-                        answer = bool(loop.reserved) and loop.must_wait(request.keys)
-                        if answer:
-                            self.leave()
-                            loop.let_pass(request.keys, request.timeout)
                     else:
                         self.leave()
                         answer = self._ask(request)
+                    if type(answer) is Failed:
+                        failure = answer.error
                 except Exception as error:
                     self.leave()
                     failure = error
