@@ -91,8 +91,8 @@ class _Group:
         self._link: Link | None = link
         self.members = members
         self.keys: Iterable[bytes] = members[0].keys
-        self._places: list[list[int]] | None = None
-        """Where the replies to the reads of each are; None: all have the same reads."""
+        self._places: list[int] | None = None
+        """Where the replies to the reads are, of one member after the other; None: all have the same reads."""
         self._commands: list[Command] = []
         self._spans: list[tuple[_Member, int, int]] = []
         """Who takes part in the EXEC; where its commands begin, and how many they are."""
@@ -117,11 +117,14 @@ class _Group:
         """All keys, and all reads, each once."""
         known: dict[Command, int] = {}
         keys: dict[bytes, None] = {}
-        self._places = []
+        places: list[int] = []
         for member in self.members:
-            keys.update(dict.fromkeys(member.keys))
-            self._places.append([known.setdefault(read, len(known)) for read in member.reads])
-        self.keys = keys
+            for key in member.keys:
+                keys[key] = None
+            for read in member.reads:
+                # 1: after the reply to WATCH.
+                places.append(known.setdefault(read, 1 + len(known)))
+        self.keys, self._places = keys, places
         return list(keys), list(known)
 
     # -- replies --
@@ -168,8 +171,14 @@ class _Group:
         if self._places is None:
             own = replies[1:]
             return [(member, own) for member in self.members]
-        reads = zip(self.members, self._places, strict=True)
-        return [(member, [replies[1 + place] for place in places]) for member, places in reads]
+        found = [replies[place] for place in self._places]
+        start = 0
+        each: list[tuple[_Member, list[Reply]]] = []
+        for member in self.members:
+            end = start + len(member.reads)
+            each.append((member, found[start:end]))
+            start = end
+        return each
 
     def _was_read(self, replies: list[Reply]) -> None:
         self._decide(self._own(replies))
@@ -275,13 +284,15 @@ class _Group:
 class _BlockGroup(_Group):
     """The same of blocks, between whose reading and writing there is a user's code."""
 
-    __slots__ = ("_scheduled", "_staying", "_wishes")
+    __slots__ = ("_scheduled", "_staying", "_wishes", "is_over")
 
     def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
         super().__init__(watches, link, members)
         self._wishes: list[_Member] = []
         self._staying = len(members)
         self._scheduled = False
+        self.is_over = False
+        """Whether nothing is watched any more."""
         for member in members:
             member.group = self
 
@@ -296,11 +307,6 @@ class _BlockGroup(_Group):
             member.answer(own)
         if not self._staying:
             self._end()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is watched any more."""
-        return self._link is None or bool(self._commands)
 
     def wants(self, member: _Member) -> None:
         """A member wants to write. All who do so in this tick go together."""
@@ -324,9 +330,11 @@ class _BlockGroup(_Group):
 
     def _go(self) -> None:
         if not self.is_over:
+            self.is_over = True
             self._decide([(member, []) for member in self._wishes])
 
     def _end(self) -> None:
+        self.is_over = True
         super()._end()
         for member in self.members:
             member.group = None

@@ -167,6 +167,7 @@ def commit(
 
 
 _UNTRIED = Outcome([], [], 0)
+_NO_CHANGE = Change()
 
 
 class _Commit:
@@ -381,9 +382,9 @@ class _Commit:
         sure = len(units) + len(self.fences) < 2 and self.lead is None and not others
         if others:
             for place, unit in enumerate(units):
-                effects = others.get(unit.target.key)
-                if effects is not None:
-                    seen[place] = effects.after(unit, seen[place])
+                before: _Effects | None = others.get(unit.target.key)
+                if before is not None:
+                    seen[place] = before.after(unit, seen[place])
         if self.doubt is None or seen != self.tried.seen:
             changes = []
             for unit, found in zip(units, seen, strict=True):
@@ -397,14 +398,14 @@ class _Commit:
         tails: list[Command] = []
         writes = bool(self.extra)
         for key, change, own in written:
-            effects = others.get(key)
+            effects: _Effects | None = others.get(key)
             if own is None or own:
                 writes = True
                 if effects is None:
-                    effects = others[key] = _Effects()
-                if own is None:
+                    effects = others[key] = _Effects(change if own is None else _NO_CHANGE)
+                elif own is None:
                     effects.put_and_drop(change)
-                else:
+                if own is not None:
                     commands += effects.unsent(key)
                     commands += own
                     effects.add(change)
@@ -484,57 +485,41 @@ class _Effects:
     """What those before it in the same EXEC do to one object, summed up.
 
     put: fields set. gone: fields dropped. exists: whether it is there afterwards, None: as before. replaced: whether
-    nothing is left of what was stored before.
+    nothing is left of what was stored before. unsent: what no command does yet; the same until some of it is sent.
     """
 
     __slots__ = ("exists", "gone", "put", "replaced", "unsent_gone", "unsent_put")
 
-    def __init__(self) -> None:
-        self.put: Fields = {}
-        self.gone: set[bytes] = set()
+    def __init__(self, first: Change) -> None:
+        """first: puts and drops fields, and is left unsent."""
+        self.put = self.unsent_put = dict(first.put)
+        self.gone = self.unsent_gone = dict.fromkeys(first.drop)
         self.exists: bool | None = None
         self.replaced = False
-        self.unsent_put: Fields = {}
-        self.unsent_gone: dict[bytes, None] = {}
 
     def put_and_drop(self, change: Change) -> None:
         """One more change, after the others, which only puts and drops fields. It is left unsent."""
-        put, drop = change.put, change.drop
-        if drop:
-            for name in drop:
-                self.put.pop(name, None)
-                self.unsent_put.pop(name, None)
-            self.gone.update(drop)
-            self.unsent_gone.update(dict.fromkeys(drop))
-        if put:
-            self.put.update(put)
-            self.unsent_put.update(put)
-            if self.gone:
-                self.gone.difference_update(put)
-                for name in put:
-                    self.unsent_gone.pop(name, None)
+        _note(change, self.put, self.gone)
+        if self.unsent_put is not self.put:
+            _note(change, self.unsent_put, self.unsent_gone)
 
     def unsent(self, key: bytes) -> list[Command]:
         """The commands for what was left unsent."""
+        put, gone = self.unsent_put, self.unsent_gone
+        self.unsent_put, self.unsent_gone = {}, {}
         commands: list[Command] = []
-        if self.unsent_gone:
-            commands.append((b"HDEL", key, *self.unsent_gone))
-            self.unsent_gone = {}
-        if self.unsent_put:
-            commands.append(hset(key, self.unsent_put))
-            self.unsent_put = {}
+        if gone:
+            commands.append((b"HDEL", key, *gone))
+        if put:
+            commands.append(hset(key, put))
         return commands
 
     def add(self, change: Change) -> None:
-        """One more change, after the others, whose commands are sent."""
+        """One more change, after the others, all of which are sent, as are its own commands."""
         if change.erase or change.replace:
-            self.put, self.gone = {}, set()
+            self.put, self.gone = {}, {}
             self.exists, self.replaced = change.replace, True
-        for name in change.drop:
-            self.put.pop(name, None)
-        self.gone.update(change.drop)
-        self.put.update(change.put)
-        self.gone.difference_update(change.put)
+        _note(change, self.put, self.gone)
 
     def after(self, unit: Unit, seen: Seen) -> Seen:
         """What was seen of the object, as it is afterwards. It is one of today's version then."""
@@ -552,6 +537,16 @@ class _Effects:
             elif name in before and name not in self.gone:
                 fields[name] = before[name]
         return Seen(exists, fields, False)
+
+
+def _note(change: Change, put: Fields, gone: dict[bytes, None]) -> None:
+    for name in change.drop:
+        put.pop(name, None)
+        gone[name] = None
+    put.update(change.put)
+    if gone:
+        for name in change.put:
+            gone.pop(name, None)
 
 
 def whole(target: Target, reply: Reply) -> Seen:

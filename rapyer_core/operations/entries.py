@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rapyer_codecs import Slot
-from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs import RapyerError, Slot
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_change, shown
@@ -36,12 +36,9 @@ class WriteFields(Unit):
 
     target: Target
     put: Fields
-    drop: Sequence[bytes] = ()
-    needs: Sequence[bytes] | None = field(init=False)
+    drop: Sequence[bytes]
+    needs: Sequence[bytes] | None
     dropped: int = 0
-
-    def __post_init__(self) -> None:
-        self.needs = [*self.put, *self.drop]
 
     def decide(self, seen: Seen) -> Change:
         """Write if the object exists."""
@@ -56,7 +53,7 @@ def _write(place: Place, put: Fields, drop: Iterable[bytes] = ()) -> Operation[i
     """Put or drop entries of a container that starts empty, blindly if that is allowed; how many were dropped."""
     key, names = place.target.key, list(drop)
     if not place.may_be_blind:
-        unit = WriteFields(place.target, put, names)
+        unit = WriteFields(place.target, put, names, [*put, *names])
         yield from place.commit(unit)
         return unit.dropped
     replies = yield from place.blindly((b"HDEL", key, *names) if names else hset(key, put))
@@ -124,21 +121,23 @@ class TakeEntry(Unit):
 
     target: Target
     slot: Slot
-    needs: Sequence[bytes] | None = field(init=False)
+    needs: Sequence[bytes] | None
     value: Any = None
-
-    def __post_init__(self) -> None:
-        self.needs = [self.slot.name]
 
     def decide(self, seen: Seen) -> Change:
         """Load and drop it."""
         if not seen.exists:
             raise NotFound(**self.target.data)
-        if self.slot.name not in seen.fields:
-            raise _no_such_key(self.target, self.slot)
-        with self.target.collection.named(self.target.pk):
-            self.value = self.slot.load(seen.fields)
-        return Change(drop=[self.slot.name])
+        slot = self.slot
+        before = seen.fields.get(slot.name)
+        if before is None:
+            raise _no_such_key(self.target, slot)
+        try:
+            self.value = slot.decode(before) if slot.stands_alone else slot.load(seen.fields)
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
+        return Change(drop=[slot.name])
 
 
 def _no_such_key(target: Target, slot: Slot) -> MissingEntry:
@@ -193,7 +192,7 @@ def _pop_entry(place: Place, key: Any) -> Operation[Any]:
     entry = place.child(key)
     if not is_entry(entry):
         return (yield from place.edit(Call(place.slot, "pop", lambda: (key,), _entry_of(place, entry))))
-    unit = TakeEntry(place.target, entry)
+    unit = TakeEntry(place.target, entry, [entry.name])
     yield from place.commit(unit)
     adopt(place.target, entry, {})
     return unit.value

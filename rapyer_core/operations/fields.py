@@ -11,8 +11,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from rapyer_codecs import Slot
-from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs import RapyerError, Slot
+from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_unit, adopt_value
@@ -60,33 +60,41 @@ class EditLeaf(Unit):
     target: Target
     slot: Slot
     function: Callable[[Any], Any]
-    needs: Sequence[bytes] | None = field(init=False)
+    needs: Sequence[bytes] | None
     value: Any = None
     raw: bytes = b""
-
-    def __post_init__(self) -> None:
-        self.needs = [self.slot.name, *self.slot.former]
 
     def decide(self, seen: Seen) -> Change:
         """Compute from what is stored, or from the default of a field added later."""
         if not seen.exists:
             raise NotFound(**self.target.data)
-        slot = self.slot
-        if not slot.sure and slot.name not in seen.fields:
+        slot, fields = self.slot, seen.fields
+        before = fields.get(slot.name)
+        if not slot.sure and before is None:
             raise MissingEntry("there is no such key; nothing was written", **self.target.data, path=slot.text)
-        with self.target.collection.named(self.target.pk):
-            self.value = self.function(slot.load(seen.fields))
-            self.raw = slot.encode(self.value)
-            slot.check(self.value)
-        put = {} if seen.fields.get(slot.name) == self.raw else {slot.name: self.raw}
-        return Change(put=put, drop=[old for old in slot.former if old in seen.fields])
+        try:
+            held = slot.decode(before) if before is not None and slot.stands_alone else slot.load(fields)
+            self.value = value = self.function(held)
+            self.raw = raw = slot.encode(value)
+            if slot.may_break:
+                slot.check(value)
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
+        put = {} if before == raw else {slot.name: raw}
+        return Change(put, _former(slot, fields) if slot.former else ())
+
+
+def _former(slot: Slot, fields: Fields) -> list[bytes]:
+    """The former names under which something is stored."""
+    return [name for name in slot.former if name in fields]
 
 
 def _edit_leaf(place: Place, function: Callable[[Any], Any]) -> Operation[Any]:
     slot = place.slot
     if slot.in_ruled or not (is_entry(slot) or _is_narrow(slot)):
         return (yield from place.edit(Compute(slot, function)))
-    unit = EditLeaf(place.target, slot, function)
+    unit = EditLeaf(place.target, slot, function, [slot.name, *slot.former])
     yield from place.commit(unit)
     adopt(place.target, slot, {slot.name: unit.raw})
     return unit.value
@@ -112,16 +120,13 @@ class PutLeaf(Unit):
     target: Target
     slot: Slot
     fields: Fields
-    needs: Sequence[bytes] | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.needs = [self.slot.name, *self.slot.former]
+    needs: Sequence[bytes] | None
 
     def decide(self, seen: Seen) -> Change:
         """Write it if the object exists."""
         if not seen.exists:
             raise NotFound(**self.target.data)
-        return Change(put=self.fields, drop=[old for old in self.slot.former if old in seen.fields])
+        return Change(self.fields, _former(self.slot, seen.fields) if self.slot.former else ())
 
 
 def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> Operation[None]:
@@ -139,7 +144,7 @@ def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> O
         if place.may_be_blind:
             yield from place.blindly((b"HSET", target.key, slot.name, fields[slot.name]))
         else:
-            yield from place.commit(PutLeaf(target, slot, fields))
+            yield from place.commit(PutLeaf(target, slot, fields, [slot.name, *slot.former]))
         adopt(target, slot, fields)
 
 
