@@ -60,11 +60,14 @@ class Flow(NamedTuple):
     """Many commands, part by part: while the server works on some, others are packed, and replies are taken.
 
     The commands leave no trace on the connection. parts: what each write has, asked for when it is its turn. take: gets
-    the replies to a part, in their order, before it is known what becomes of the next ones.
+    the replies to a part, in their order, before it is known what becomes of the next ones. keys: what is written.
+    patience: as of ``Blind``.
     """
 
     parts: Iterable[Sequence[Command]]
     take: Callable[[list[Reply]], None]
+    keys: Sequence[bytes] = ()
+    patience: float = 0.0
 
 
 class Effects(Protocol):

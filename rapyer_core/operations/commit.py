@@ -736,7 +736,6 @@ def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes]
 
     written: told of each part that is. A refusal ends it, once what was sent already is answered.
     """
-    yield Turn([target.key for part in parts for target, _ in part], ctx.retry.deadline)
     sent = answered = 0
     later: list[Wholes] = []
     failed: Exception | None = None
@@ -766,7 +765,7 @@ def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes]
             failed = failed or error
 
     try:
-        yield Flow(commands(), take)
+        yield Flow(commands(), take, [target.key for part in parts for target, _ in part], ctx.retry.deadline)
     except Lost as lost:
         doubtful = parts[answered : max(sent, answered + 1)]
         raise unknown([target for part in doubtful for target, _ in part], lost) from None
