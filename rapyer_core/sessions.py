@@ -276,9 +276,8 @@ class _Driver:
         loop = self._loop
         if type(request) is Batch:
             return await loop.pool.ask(request.commands)
-        if type(request) is Blind or type(request) is Flow:
-            if loop.must_wait(request.keys):
-                await loop.let_pass(request.keys, request.patience)
+        if isinstance(request, Blind | Flow) and loop.must_wait(request.keys):
+            await loop.let_pass(request.keys, request.patience)
         if type(request) is Blind:
             return await loop.pool.write(request.commands, request.alone)
         if type(request) is Flow:

@@ -14,7 +14,7 @@ from rapyer_core.collection import Context
 from rapyer_core.operations import objects
 from rapyer_core.operations.commit import Wholes, write_many
 from rapyer_core.operations.reading import parts_of, read_many
-from rapyer_core.requests import Batch, Blind, Flow, Lost, Pause, Reply, ServerError, Turn
+from rapyer_core.requests import Batch, Blind, Flow, Lost, Pause, Reply, ServerError
 from rapyer_core.states import state_of
 from tests.objects.models import Hero, Player
 from tests.support.frames import words
@@ -119,10 +119,11 @@ class Written:
 
 
 def begun(operation: Any) -> Flow:
-    """The flow that a writing operation asks for."""
-    assert isinstance(next(operation), Turn)
-    flow = operation.send(False)
+    """The flow that a writing operation asks for; it says what it writes, so that it waits for its turn."""
+    flow = next(operation)
     assert isinstance(flow, Flow)
+    assert flow.keys
+    assert flow.patience > 0
     return flow
 
 
