@@ -238,7 +238,9 @@ class _Group:
         last = replies[-1]
         if type(last) is list and ServerError not in map(type, last):
             for member, start, count in self._spans:
-                member.answer(last[start : start + count])
+                future = member.future
+                if not future.done():
+                    future.set_result(last[start : start + count])
             for member, failed in self._refused:
                 member.answer(failed)
             self._end()
@@ -304,7 +306,9 @@ class _BlockGroup(_Group):
 
     def _was_read(self, replies: list[Reply]) -> None:
         for member, own in self._own(replies):
-            member.answer(own)
+            future = member.future
+            if not future.done():
+                future.set_result(own)
         if not self._staying:
             self._end()
 
@@ -393,7 +397,7 @@ class Watches:
         """Blocks, until the end of the tick."""
         self._waiting: list[_Member] = []
         """Updates in the order asked for; first those that were tried in vain."""
-        self._resting: dict[tuple[bytes, ...], list[_Member]] = {}
+        self._resting: dict[tuple[bytes, ...], tuple[list[_Member], asyncio.TimerHandle]] = {}
         """Updates that were tried in vain, by their keys, until they are tried again."""
         self._busy: set[bytes] = set()
         """Keys of updates under way. Those of blocks are not among them: nobody may wait for what a user's code does.
@@ -413,7 +417,7 @@ class Watches:
 
     def _pending(self) -> Iterator[_Member]:
         """Those who wait for a try."""
-        for members in (self._waiting, *self._resting.values()):
+        for members in (self._waiting, *[members for members, _ in self._resting.values()]):
             yield from (member for member in members if not member.future.done())
 
     async def drained(self, keys: Sequence[bytes], timeout: float) -> None:
@@ -436,7 +440,8 @@ class Watches:
         """Watch and read, with other blocks that want to in this tick. ``replies`` of the watcher waits for it."""
         member = _Member(Update(watch.keys, watch.reads, _nothing), self.loop.create_future())
         self._entering.append(member)
-        self._start_soon()
+        if not self._scheduled:
+            self._start_soon()
         return Watcher(self, member)
 
     def update(self, update: Update) -> Awaitable[Answer]:
@@ -491,26 +496,30 @@ class Watches:
             keys = tuple(member.keys)
             resting = self._resting.get(keys)
             if resting is None:
-                self._resting[keys] = [member]
-                self.loop.call_later(pause, self._rested, keys)
+                self._resting[keys] = [member], self.loop.call_later(pause, self._rested, keys)
             else:
-                resting.append(member)
+                resting[0].append(member)
 
     def _rested(self, keys: tuple[bytes, ...]) -> None:
-        members = self._resting.pop(keys, None)
-        if members is not None:
-            self._waiting[:0] = members
-            self._gather()
+        members, _ = self._resting.pop(keys)
+        self._waiting[:0] = members
+        self._gather()
 
     # -- groups --
 
     def _gather(self) -> None:
         """Make groups of those who wait and may start."""
         self._scheduled = False
-        self._waiting = [member for member in self._waiting if not member.future.done()]
         self._company = len(self._waiting) + len(self._entering) + self.reading > 1
         if self._entering:
             self._enter_all()
+        if self._waiting:
+            self._start_all()
+        if self._drains:
+            self._look_at_drains()
+
+    def _start_all(self) -> None:
+        self._waiting = [member for member in self._waiting if not member.future.done()]
         for members in self._groups():
             try:
                 link = self._pool.spare(reserve=0)
@@ -524,7 +533,6 @@ class Watches:
                 self._acquiring = True
                 self._pool.spawn(self._acquire())
         self._wait_on()
-        self._look_at_drains()
 
     def _enter_all(self) -> None:
         """Blocks watch on connections that nobody needs, or not at all."""
@@ -610,11 +618,12 @@ class Watches:
 
     def _wake_up(self, claimed: dict[bytes, list[_Member]]) -> None:
         """Those who rest go with others who write all of the same keys now: they cost nothing."""
-        for keys, members in list(self._resting.items()):
+        for keys, (members, timer) in list(self._resting.items()):
             group = claimed.get(keys[0])
             if group is None or group[0].alone or members[0].alone or len(group) + len(members) > TOGETHER:
                 continue
             if all(claimed.get(key) is group for key in keys):
+                timer.cancel()
                 del self._resting[keys]
                 self._waiting += members
                 group += members

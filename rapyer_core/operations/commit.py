@@ -241,7 +241,10 @@ class _Commit:
             stop: Exception | None = None
             self.has_read = False
             try:
-                replies = yield self._update(conflicts) if self.lead is None else self._exec()
+                if self.lead is None:
+                    replies = yield self._update(conflicts)
+                else:
+                    replies = yield Exec(self.keys, self._decide_on_lead, self.retry.deadline)
                 if type(replies) is list:
                     if self.unread:
                         self.unread = False
@@ -366,9 +369,6 @@ class _Commit:
             self.read_at = now
 
     # -- deciding --
-
-    def _exec(self) -> Exec:
-        return Exec(self.keys, self._decide_on_lead, self.retry.deadline)
 
     def _decide_on_lead(self, _: list[Reply], others: Others) -> Sequence[Command] | None:
         """What to write, given what was read before the commit."""

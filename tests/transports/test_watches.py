@@ -246,7 +246,7 @@ async def test_whoever_rests_can_be_cancelled(session: Session, url: str) -> Non
 
     long = Retry(base=60, cap=60, deadline=300)
     resting = [asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=long)) for _ in range(MANY)]
-    await _until(lambda: sum(map(len, watches._resting.values())) == MANY)
+    await _until(lambda: sum(len(members) for members, _ in watches._resting.values()) == MANY)
     assert not watches.at_rest
     for task in resting:
         task.cancel()
