@@ -234,12 +234,10 @@ class _Driver:
         self._ear: Ear | None = None
         self.watcher = watcher
 
-    async def drive(self, operation: Operation[R], request: Request | None = None) -> R:
-        """Request by request; errors of one are raised inside the operation. request: one that it made already."""
+    async def drive(self, operation: Operation[R], request: Request) -> R:
+        """Request by request; errors of one are raised inside the operation. request: the first, which was made."""
         loop = self._loop
         try:
-            if request is None:
-                request = operation.send(None)
             while True:
                 answer: Any = None
                 failure: BaseException | None = None
@@ -250,11 +248,6 @@ class _Driver:
                             await loop.let_pass(request.keys, request.timeout)
                         watcher, self.watcher = self.watcher, None
                         answer = None if watcher is None else await watcher.commit(request.decide)
-                    elif type(request) is Update:
-                        self.leave()
-                        if loop.must_wait(request.keys):
-                            await loop.let_pass(request.keys, request.timeout)
-                        answer = await loop.watches.update(request)
                     else:
                         self.leave()
                         answer = await self._ask(request)
@@ -276,6 +269,10 @@ class _Driver:
         loop = self._loop
         if type(request) is Batch:
             return await loop.pool.ask(request.commands)
+        if type(request) is Update:
+            if loop.must_wait(request.keys):
+                await loop.let_pass(request.keys, request.timeout)
+            return await loop.watches.update(request)
         if isinstance(request, Blind | Flow) and loop.must_wait(request.keys):
             await loop.let_pass(request.keys, request.patience)
         if type(request) is Blind:
