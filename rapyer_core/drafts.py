@@ -1007,7 +1007,8 @@ _VIEWS: dict[type, Callable[[Recorder, Slot], Any]] = {list: DraftList, dict: Dr
 def draft_of(recorder: Recorder) -> Any:
     """The draft of a whole object."""
     root = recorder.target.collection.mapper.root
-    return draft_class(root)(recorder, root)
+    made: type[Draft] = root.view or draft_class(root)
+    return made(recorder, root)
 
 
 def recorder_of(draft: Any) -> Recorder | None:

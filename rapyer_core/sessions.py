@@ -24,7 +24,6 @@ from rapyer_core.requests import (
     Listen,
     Operation,
     Pause,
-    Reply,
     Request,
     Update,
     Watch,
@@ -176,21 +175,9 @@ class Session:
             if watcher is not None:
                 watcher.leave()
 
-    async def watch(self, watch: Watch) -> tuple[list[Reply], Watcher] | None:
-        """The replies to the reads of a block, and what holds the WATCH they were made under.
-
-        None: no connection can be had for that. Raises Lost.
-        """
-        watcher = self.loop.watches.enter(watch)
-        try:
-            replies = await watcher.replies()
-        except BaseException:
-            watcher.leave()
-            raise
-        if replies is not None:
-            return replies, watcher
-        watcher.leave()
-        return None
+    def watch(self, watch: Watch) -> Watcher:
+        """Watch for a block. ``replies`` waits for what it reads; ``leave`` ends it, if ``run`` is not given it."""
+        return self.loop.watches.enter(watch)
 
     @overload
     def register_codec(

@@ -31,7 +31,7 @@ from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence, Lead, Seen
 from rapyer_core.operations.locks import Hold
-from rapyer_core.requests import Lost
+from rapyer_core.requests import Lost, Reply
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Loop, Session, current
 from rapyer_core.tracking import untracked
@@ -69,7 +69,18 @@ class Pipeline(Generic[T]):
 
     async def __aenter__(self) -> T:
         try:
-            self._seen = await self._read()
+            replies: list[Reply] | None
+            try:
+                self._watcher = self._session.watch(watch_of(self._targets))
+                replies = await self._watcher.replies()
+            except Lost:
+                replies = None  # the ordinary way connects anew
+            if replies is None:
+                self._let_go()
+                self._seen = await self._session.run(enter(self._session.context, self._targets))
+            else:
+                self._since = time.monotonic()
+                self._seen = entered(self._targets, replies)
             for obj, target, found in zip(self._objects, self._targets, self._seen, strict=True):
                 self._block.add(target, found, locals_of(obj))
             made: T = drafts(self._block, self._targets)
@@ -77,18 +88,6 @@ class Pipeline(Generic[T]):
         except BaseException:
             self._let_go()
             raise
-
-    async def _read(self) -> list[Seen]:
-        """The entry reading; under a WATCH, if there is a connection for it."""
-        try:
-            found = await self._session.watch(watch_of(self._targets))
-        except Lost:
-            found = None  # the ordinary way connects anew
-        if found is None:
-            return await self._session.run(enter(self._session.context, self._targets))
-        replies, self._watcher = found
-        self._since = time.monotonic()
-        return entered(self._targets, replies)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

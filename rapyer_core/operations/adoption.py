@@ -80,8 +80,9 @@ def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any, bytes]]) -> N
         return
     shown = show_fields(obj, values)
     state = state_of(obj)
-    if state.stored is not None:
-        attach(obj, State(target.pk, {**state.stored, **shown}, state.unread))
+    stored = state.stored
+    if stored is not None:
+        attach(obj, State(target.pk, {**stored, **shown}, state.unread))
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
