@@ -34,7 +34,7 @@ from rapyer_codecs.types.records import RecordShape
 from rapyer_core.errors import ConstraintError
 from rapyer_core.operations.edits import Assign, Call
 from rapyer_core.places import value_of, value_shape
-from rapyer_core.recorders import LATER, Adjust, Copy, Handle, Recorder, inside_of, new_tuple, stepped
+from rapyer_core.recorders import LATER, Adjust, Copy, Field, Handle, Recorder, inside_of, new_tuple, stepped
 from rapyer_core.tracking import TRACKED, Mark, Step, Tracked, comes_back, tracked, untracked
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
@@ -137,22 +137,22 @@ def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
     if slot.name == recorder.key:
         _refuse_key(recorder, slot)
     if slot.is_field:
-        recorder.record_field(*_storable(recorder, slot, value))
+        recorder.record_field(_storable(recorder, slot, value))
     else:
         recorder.record(_whole(recorder, slot, value))
 
 
-def _storable(recorder: Recorder, slot: Slot, value: Any) -> tuple[Slot, Any, bytes]:
+def _storable(recorder: Recorder, slot: Slot, value: Any) -> Field:
     """The value of a place that is one field, as it will be read, and its text.
 
     An error if it cannot be stored there, or breaks a rule whatever is stored.
     """
     direct = slot.shape.direct
-    if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE:
-        raw = recorder.encoded(slot, value)
-        if slot.may_break:
-            recorder.check(slot, value)
-        return slot, value, raw
+    if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE and not slot.may_break:
+        try:
+            return slot, value, direct.encode(value)
+        except Exception:
+            pass  # said below, outside of the handler, what is wrong
     value = plain(value)
     raw = recorder.encoded(slot, value)
     recorder.check(slot, value)
@@ -175,7 +175,7 @@ def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step]) -> Any:
         _refuse_key(recorder, slot)
     value = stepped(steps, recorder.held(slot))
     if slot.is_field:
-        recorder.record_field(slot, value, recorder.encoded(slot, value), steps)
+        recorder.record_field((slot, value, recorder.encoded(slot, value)), steps)
     else:
         recorder.dumped(slot, value)
         recorder.record(Adjust(slot, steps))
@@ -405,7 +405,7 @@ def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
                 except Exception:
                     raw = None  # said below, outside of the handler, what is wrong
                 if raw is not None:
-                    recorder.record_back(slot, now, raw, steps)
+                    recorder.record_back((slot, now, raw), steps)
                     return
         general(draft, value, frame)
 
@@ -780,7 +780,7 @@ class DraftDict(_View, MutableMapping[Any, Any]):
         entries = dict(*map(plain, others), **values) if others else values
         inside = inside_of(self)
         recorder, known = inside.recorder, inside.slot.entries
-        fields: list[tuple[Slot, Any, bytes]] = []
+        fields: list[Field] = []
         edits: list[Assign] = []
         for key, value in entries.items():
             slot = known.get(key) if type(key) is str else None
@@ -791,7 +791,7 @@ class DraftDict(_View, MutableMapping[Any, Any]):
             else:
                 edits.append(_whole(recorder, slot, value))
         for field in fields:
-            recorder.record_field(*field)
+            recorder.record_field(field)
         for edit in edits:
             recorder.record(edit)
 

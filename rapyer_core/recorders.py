@@ -34,6 +34,10 @@ new_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
 """Makes a NamedTuple without a call of Python code."""
 
 
+Field = tuple[Slot, Any, bytes]
+"""A place that is one field: with its new value, as it will be read, and the text of that."""
+
+
 class Adjust(NamedTuple):
     """A value that came straight back to its place: these steps are done to what is there."""
 
@@ -137,8 +141,8 @@ class Recorder(Unit):
         """Fields that were read, and how often."""
         self.trees: set[bytes] = set()
         """Names that were read with all that lies below them."""
-        self.single: dict[bytes, tuple[Slot, Any, bytes]] = {}
-        """What was written to single fields of a working copy that is not loaded yet: the value, and its text."""
+        self.single: dict[bytes, Field] = {}
+        """What was written to single fields of a working copy that is not loaded yet."""
         self.written: Fields | None = {}
         """The stored form of what was written, if it was single fields alone, else None; once it is summed up."""
         self._holders: set[bytes] = set()
@@ -247,13 +251,14 @@ class Recorder(Unit):
             self._own.append(edit.slot)
         return result
 
-    def record_field(self, slot: Slot, value: Any, raw: bytes, steps: Sequence[Step] | None = None) -> None:
+    def record_field(self, field: Field, steps: Sequence[Step] | None = None) -> None:
         """The same for a place that is one field, whose new value and its stored form are known already.
 
         steps: what was done to its value; None: it was assigned.
         """
         if not self.open:
             self.check_open()
+        slot, value, raw = field
         edit: Assign | Adjust
         if steps is None:
             edit = new_tuple(Assign, (slot, {slot.name: raw}))
@@ -263,22 +268,23 @@ class Recorder(Unit):
         else:
             edit = new_tuple(Adjust, (slot, steps))
         if self.first is LATER and slot.stands_alone:
-            self.single[slot.name] = (slot, value, raw)
+            self.single[slot.name] = field
         else:
             put_in_own(slot, self.work, value)
-            self._sum_up([(slot, value, raw)])
+            self._sum_up((field,))
         self.edits.append(edit)
 
-    def record_back(self, slot: Slot, value: Any, raw: bytes, steps: Sequence[Step]) -> None:
+    def record_back(self, field: Field, steps: Sequence[Step]) -> None:
         """The same for a value that came straight back, to a field that stands alone and was not written to before, of
         a working copy that is not loaded yet. It was not read then.
         """
+        slot = field[0]
         name = slot.name
-        self.single[name] = (slot, value, raw)
+        self.single[name] = field
         self.edits.append(new_tuple(Adjust, (slot, steps)))
         self.unread_field(name)
 
-    def _sum_up(self, fields: Iterable[tuple[Slot, Any, bytes]]) -> None:
+    def _sum_up(self, fields: Iterable[Field]) -> None:
         """What was written to these fields is part of all that was written."""
         written, may_break = self.written, self.may_break
         for slot, _, raw in fields:
