@@ -26,7 +26,7 @@ from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import State, Unread, attach, remember, state_of
+from rapyer_core.states import BLANK, State, Unread, attach, remember, state_of
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class Context:
             collection = self.collection(model)
         state, name = state_of(obj), collection.key_name
         text, key = collection.address(pk_of(obj) if name is None else getattr(obj, name))
-        if state.loaded and state.pk != text and state.pk is not None:
+        if state is not BLANK and state.loaded and state.pk != text and state.pk is not None:
             raise ConstraintError(
                 model=collection.model.name,
                 pk=state.pk,

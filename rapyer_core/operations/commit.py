@@ -725,10 +725,12 @@ Wholes = Sequence[tuple[Target, list[bytes]]]
 """Objects with their framed fields."""
 
 
-def write_whole(ctx: Context, wholes: Wholes) -> Operation[None]:
+def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:
     """Objects written whole over what is stored, in one MULTI/EXEC."""
-    targets = [target for target, _ in wholes]
-    _raise_inner(targets, (yield from _blindly(ctx, targets, _whole_commands(wholes))))
+    if len(wholes) == 1:
+        ((target, pieces),) = wholes
+        return _blindly(ctx, (target,), whole_commands(target, pieces), inner=False)
+    return _blindly(ctx, [target for target, _ in wholes], _whole_commands(wholes), inner=False)
 
 
 def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes], None]) -> Operation[None]:
@@ -788,16 +790,23 @@ def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
     return sum(reply == 1 for reply in replies[: len(targets)])
 
 
-def _blindly(ctx: Context, targets: Sequence[Target], commands: Sequence[Command]) -> Operation[list[Reply]]:
-    """One MULTI/EXEC without WATCH; sent again only where the server did nothing yet."""
-    writes = Blind([target.key for target in targets], commands, ctx.retry.deadline)
+def _blindly(
+    ctx: Context, targets: Sequence[Target], commands: Sequence[Command], inner: bool = True
+) -> Operation[list[Reply]]:
+    """One MULTI/EXEC without WATCH; sent again only where the server did nothing yet. inner: whether the replies may be
+    errors.
+    """
+    keys = (targets[0].key,) if len(targets) == 1 else [target.key for target in targets]
+    writes = Blind(keys, commands, ctx.retry.deadline)
     try:
         replies = yield writes
     except Lost as lost:
         raise unknown(targets, lost) from None
-    if isinstance(replies, list):
-        return replies
-    return (yield from _insist(targets, writes, replies, ctx.retry))
+    if not isinstance(replies, list):
+        replies = yield from _insist(targets, writes, replies, ctx.retry)
+    if not inner:
+        _raise_inner(targets, replies)
+    return replies
 
 
 def _insist(

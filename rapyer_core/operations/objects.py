@@ -40,7 +40,7 @@ from rapyer_core.packing import hgetall
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import Batch, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
-from rapyer_core.states import State, attach, remember, see_stored, state_of
+from rapyer_core.states import BLANK, State, attach, remember, see_stored, state_of
 
 T = TypeVar("T")
 
@@ -269,7 +269,7 @@ def save(
     """Write a never loaded object whole (one round trip), of a loaded one what changed (two)."""
     target = _own_target(ctx, obj)
     state = state_of(obj)
-    if not state.loaded:
+    if state is BLANK or not state.loaded:
         wholes = ((target, _frame(target)),)
         if exactly_once or (exactly_once is None and ctx.exactly_once):
             yield from _replace_once(ctx, wholes, retry)
@@ -350,7 +350,7 @@ def save_many(
     for obj in objects:
         target = _own_target(ctx, obj)
         state = state_of(obj)
-        if state.loaded:
+        if state is not BLANK and state.loaded:
             fields = target.collection.dump(obj, target.pk)
             loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
         else:
