@@ -15,11 +15,13 @@ from rapyer_core import (
     DecodeError,
     EncodeError,
     Key,
+    LimitExceeded,
     PathError,
     assign,
     get,
     increment,
     pipeline,
+    put,
     redis_model,
     ref,
     save,
@@ -258,3 +260,53 @@ async def test_the_instance_shows_nested_changes_and_saves_no_others() -> None:
     car.colour = "blue"
     await save(car)
     assert (await get(Car, "c")).engine.power == 3
+
+
+async def test_a_result_that_is_too_long_to_store_is_refused_and_forgotten() -> None:
+    async with pipeline(one()) as d:
+        with pytest.raises(LimitExceeded) as caught:
+            d.price *= 10**100_001
+        assert (caught.value.model, caught.value.pk, caught.value.path) == ("Car", "c", "price")
+        assert caught.value.__context__ is None
+        assert d.price == 5
+        d.price += 1
+    assert (await get(Car, "c")).price == 6
+
+
+async def test_an_operand_may_write_to_the_same_object() -> None:
+    async with pipeline(one()) as d:
+
+        def spent() -> int:
+            d.items += 5
+            d.labels["spent"] = "yes"
+            return 2
+
+        d.price += spent()
+        await increment(one(), Car.price, 100)
+    car = await get(Car, "c")
+    assert (car.price, car.items, car.labels) == (107, 7, {"spent": "yes"})
+
+
+async def test_a_field_is_counted_and_assigned_by_turns() -> None:
+    async with pipeline(one()) as d:
+        d.price += 1
+        d.price += 1
+        assert d.price == 7
+        d.price = 20
+        d.price += 1
+        d.engine.power = d.engine.power + 4
+        d.engine.power -= 2
+    assert await get(Car, "c") == Car("c", price=21, engine=Engine(3))
+
+
+async def test_counts_are_done_again_to_what_somebody_else_stored() -> None:
+    async with pipeline(one()) as d:
+        d.price += 1
+        d.price *= 3
+        d.engine.power += 2
+        d.labels.update(mine="yes")
+        await assign(one(), Car.price, 100)
+        await assign(one(), Car.engine.power, 50)
+        await put(one(), Car.labels, "theirs", "yes")
+    car = await get(Car, "c")
+    assert (car.price, car.engine.power, car.labels) == (303, 52, {"mine": "yes", "theirs": "yes"})
