@@ -268,7 +268,7 @@ class Draft(_Copied):
         return _class_of(inside_of(self).slot)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
+        if _is_special(name):
             raise AttributeError(f"a draft has no {name}")
         slot = inside_of(self).slot
         try:
@@ -331,7 +331,7 @@ def draft_class(slot: Slot) -> type[Draft]:
     """The drafts of a record that is there whenever the object is: a property for each field. Made once for a place."""
     if slot.view is None:
         body: dict[str, Any] = {"__slots__": (), "__module__": __name__}
-        writers: dict[str, _Write] = {}
+        writers: dict[str, _Setter] = {}
         for part in slot.parts():
             name = str(part.steps[-1])
             read, writers[name] = _access(part)
@@ -343,16 +343,16 @@ def draft_class(slot: Slot) -> type[Draft]:
     return made
 
 
-_Read = Callable[[Any], Any]
-_Write = Callable[[Any, Any, FrameType], None]
-"""Draft, value and the frame of the code that assigns."""
+_Getter = Callable[[Any], Any]
+_Setter = Callable[[Any, Any, FrameType], None]
+"""Takes the draft, the value, and the frame of the code that assigns."""
 
 
 def _is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def _access(slot: Slot) -> tuple[_Read, _Write]:
+def _access(slot: Slot) -> tuple[_Getter, _Setter]:
     """What reads a field and what writes it. The common case of each kind is told without looking at its value."""
     shape = slot.shape
     if slot.sure and slot.stands_alone and shape.direct is not None and shape.direct.type in _IMMUTABLE & set(TRACKED):
@@ -364,7 +364,7 @@ def _access(slot: Slot) -> tuple[_Read, _Write]:
     return lambda draft: _read(draft, slot, sys._getframe(1)), _writer(slot)
 
 
-def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
+def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Getter, _Setter]:
     """Of a field that can be read without the others: as long as nothing was written to it, and nothing else loaded."""
     name, decode, encode, kind = slot.name, direct.decode, direct.encode, TRACKED[direct.type]
     general = _writer(slot)
@@ -412,7 +412,7 @@ def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Read, _Write]:
     return read, write
 
 
-def _record_field(slot: Slot) -> _Read:
+def _record_field(slot: Slot) -> _Getter:
     name = slot.name
 
     def read(draft: Any) -> Any:
@@ -425,7 +425,7 @@ def _record_field(slot: Slot) -> _Read:
     return read
 
 
-def _dict_field(slot: Slot) -> _Read:
+def _dict_field(slot: Slot) -> _Getter:
     def read(draft: Any) -> Any:
         recorder = inside_of(draft).unchecked
         if recorder.first is LATER and not recorder.deleted:
@@ -441,14 +441,14 @@ def _read(draft: Any, slot: Slot, frame: FrameType) -> Any:
     return _handed_out(recorder, slot, frame)
 
 
-def _writer(slot: Slot) -> _Write:
+def _writer(slot: Slot) -> _Setter:
     def write(draft: Any, value: Any, frame: FrameType) -> None:
         _store(inside_of(draft).recorder, slot, value, frame)
 
     return write
 
 
-def _setter(writers: Mapping[str, _Write]) -> Callable[[Any, str, Any], None]:
+def _setter(writers: Mapping[str, _Setter]) -> Callable[[Any, str, Any], None]:
     def __setattr__(draft: Any, name: str, value: Any) -> None:
         write = writers.get(name)
         if write is None:
