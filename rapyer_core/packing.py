@@ -7,6 +7,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def exists(key: bytes) -> bytes:
+    """HEXISTS of the field ``~`` of a key: whether there is an object."""
+    return b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n" % (len(key), key)
+
+
+def hincrby(key: bytes, name: bytes, by: int) -> bytes:
+    """HINCRBY of a field."""
+    text = b"%d" % by
+    return b"*4\r\n$7\r\nHINCRBY\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(key),
+        key,
+        len(name),
+        name,
+        len(text),
+        text,
+    )
+
+
 def hgetall(key: bytes) -> bytes:
     """HGETALL of a key."""
     return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)

@@ -21,6 +21,7 @@ from typing import ClassVar, NamedTuple, NoReturn, Protocol
 
 from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass, field
+from rapyer_core import packing
 from rapyer_core.collection import EXISTS, Context, Fields, Target
 from rapyer_core.errors import (
     Conflict,
@@ -704,7 +705,7 @@ def blind(
     ServerError, which had no effect then.
     """
     key = target.key
-    writes = Blind((key,), ((b"HEXISTS", key, EXISTS), *commands), (retry or ctx.retry).deadline)
+    writes = Blind((key,), (packing.exists(key), *commands), (retry or ctx.retry).deadline)
     try:
         replies = yield writes
     except Lost as lost:

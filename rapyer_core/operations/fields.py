@@ -21,6 +21,7 @@ from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
+from rapyer_core.packing import hincrby
 from rapyer_core.places import is_entry, value_shape
 from rapyer_core.requests import Command, Operation, ServerError
 
@@ -183,7 +184,7 @@ def _counting(place: Place, by: int) -> tuple[Command, ...]:
     """The commands that count a place up. The server may refuse the last, which has no effect then."""
     key, name, start = place.target.key, place.slot.name, place.site.start
     if start is None:
-        return ((b"HINCRBY", key, name, by),)
+        return (hincrby(key, name, by),)
     return (b"HSETNX", key, name, start), (b"HINCRBY", key, name, by)
 
 

@@ -183,7 +183,7 @@ class Pool:
     def write(self, commands: Sequence[Command], alone: bool = False) -> list[Reply] | ServerError | None:
         """Send them as one MULTI/EXEC; what it came to. alone: it always is, among threads."""
         count = len(commands)
-        replies = self._exchange(b"".join((BEGIN, pack(commands), END)), count + 2)
+        replies = self._exchange(pack((BEGIN, *commands, END)), count + 2)
         written = replies[-1]
         return written if type(written) is list else outcome(replies, 0, count, alone=True)
 
