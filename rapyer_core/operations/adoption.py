@@ -69,8 +69,9 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
     except NO_SUCH_PLACE:
         return
     state = state_of(obj)
-    if state.stored is not None:
-        attach(obj, State(target.pk, {**state.stored, slot.name: raw}, state.unread))
+    stored = state.stored
+    if stored is not None:
+        attach(obj, State(target.pk, {**stored, slot.name: raw}, state.unread))
 
 
 def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any, bytes]]) -> None:
