@@ -80,7 +80,8 @@ class Block:
 
     def add(self, target: Target, seen: Seen, local: Any = None) -> Recorder:
         """An object read for this block."""
-        self.check_open()
+        if not self.open:
+            self.check_open()
         if not seen.exists:
             recorder = Recorder(target, None, None, local, self.presence)
         else:

@@ -779,7 +779,8 @@ class DraftDict(_View, MutableMapping[Any, Any]):
         """Set entries, all or none of them. Reads nothing."""
         entries = dict(*map(plain, others), **values) if others else values
         inside = inside_of(self)
-        recorder, known = inside.recorder, inside.slot.entries
+        recorder = inside.recorder if inside.unchecked.moved else inside.unchecked
+        known = inside.slot.entries
         fields: list[Field] = []
         edits: list[Assign] = []
         for key, value in entries.items():

@@ -221,13 +221,9 @@ class Recorder(Unit):
     def unread(self, slot: Slot) -> None:
         """One reading of a place that is one field was none after all."""
         for name in _names(slot):
-            self.unread_field(name)
-
-    def unread_field(self, name: bytes) -> None:
-        """The same for one stored field."""
-        left = self.exact.pop(name, 1) - 1
-        if left:
-            self.exact[name] = left
+            left = self.exact.pop(name, 1) - 1
+            if left:
+                self.exact[name] = left
 
     def rearranged(self, slot: Slot) -> bool:
         """Whether the block moved elements of this list."""
@@ -282,7 +278,9 @@ class Recorder(Unit):
         name = slot.name
         self.single[name] = field
         self.edits.append(new_tuple(Adjust, (slot, steps)))
-        self.unread_field(name)
+        left = self.exact.pop(name, 1) - 1
+        if left:
+            self.exact[name] = left
 
     def _sum_up(self, fields: Iterable[Field]) -> None:
         """What was written to these fields is part of all that was written."""

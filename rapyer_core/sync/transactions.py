@@ -60,7 +60,6 @@ class Pipeline(Generic[T]):
     ) -> None:
         self._session = current(session)
         context = self._session.context
-        self._objects = objects
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._watcher: Watcher | None = None
@@ -81,8 +80,8 @@ class Pipeline(Generic[T]):
             else:
                 self._since = time.monotonic()
                 self._seen = entered(self._targets, replies)
-            for obj, target, found in zip(self._objects, self._targets, self._seen, strict=True):
-                self._block.add(target, found, locals_of(obj))
+            for target, found in zip(self._targets, self._seen, strict=True):
+                self._block.add(target, found, target.obj)
             made: T = drafts(self._block, self._targets)
             return made
         except BaseException:
@@ -103,7 +102,8 @@ class Pipeline(Generic[T]):
                 self._block.show(units)
         finally:
             self._block.close()
-            self._let_go()
+            if self._watcher is not None:
+                self._let_go()
 
     def _let_go(self) -> None:
         watcher, self._watcher = self._watcher, None
