@@ -1,10 +1,11 @@
 """Straight-line Python for the common case of dumping and loading a class.
 
 Each record class becomes two functions for any place (`write_Player(value, name, out)`, `read_Player(name,
-fields)`) and, for whole objects, two with all names written out. What is not common (a subclass, an absent
-field, a union of several, a wrong type) either goes to the shapes or raises; whoever calls generated code
-does the same by the shapes after any exception, so that an error is worded there and generated code needs
-no words. The two must agree: tests compare them.
+fields)`) and, for whole objects, some with all names written out: to and from a dict of fields, and to and
+from what goes over the wire (see framing.py and paired.py). What is not common (a subclass, an absent field,
+a union of several, a wrong type) either goes to the shapes or raises; whoever calls generated code does the
+same by the shapes after any exception, so that an error is worded there and generated code needs no words.
+All must agree: tests compare them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _whole_object(source: Source, shape: RecordShape) -> list[bytes]:
     for name, complete in (("load", True), ("load_some", False)):
         with source.block(f"def {name}(fields):"):
             source.give_up_if(f"len(fields) > {limits.readable}")
-            source.line("get = fields.get")
+            if not complete:
+                source.line("get = fields.get")
             source.line(f"return {LoadCode(source, complete).whole(shape)}")
     layout = FramedCode(source, limits)
     with source.block("def frame(value):"):

@@ -10,9 +10,12 @@ from typing import Annotated, Any
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rapyer_core as rc
 from rapyer_core import Index, Key, redis_model
+from rapyer_core.collection import Context
 from rapyer_core.markers import KeyMarker
 
 ODD = [
@@ -170,3 +173,18 @@ async def test_a_ref_is_equal_in_effect_to_the_object() -> None:
     assert await rc.exists(ref)
     assert await rc.delete(ref)
     assert rc.pk_of(ref) == "a"
+
+
+@given(st.one_of(st.sampled_from(ODD), st.text(min_size=1, max_size=40)), st.sampled_from(["", "app:", "{x}" * 300]))
+def test_a_key_is_found_quickly_as_it_is_found_slowly(pk: str, prefix: str) -> None:
+    collection = Context(prefix).collection_of(Named)
+    try:
+        expected: Any = collection.pk_text(pk), collection.key(pk)
+    except rc.RapyerError as error:
+        expected = type(error)
+    for _ in range(2):
+        try:
+            found: Any = collection.address(pk)
+        except rc.RapyerError as error:
+            found = type(error)
+        assert found == expected
