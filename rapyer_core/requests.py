@@ -56,6 +56,13 @@ class Blind(NamedTuple):
     alone: bool = False
 
 
+FIRST, MOST = 32, 128
+"""Objects in the first part of a flow, which is small so that the server begins early, and in any."""
+
+HEAVY = 256 * 1024
+"""Bytes from which on a part has enough, however few objects."""
+
+
 class Flow(NamedTuple):
     """Many commands, part by part: while the server works on some, others are packed, and replies are taken.
 

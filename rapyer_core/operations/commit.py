@@ -40,6 +40,9 @@ from rapyer_core.packing import replace
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     EXEC,
+    FIRST,
+    HEAVY,
+    MOST,
     MULTI,
     Batch,
     Blind,
@@ -734,26 +737,34 @@ def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:
     return _blindly(ctx, [target for target, _ in wholes], _whole_commands(wholes), inner=False)
 
 
-def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes], None]) -> Operation[None]:
-    """The same for many objects, of which no two have the same key; each part is one MULTI/EXEC.
+def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) -> Operation[None]:
+    """The same for many objects, of which no two have the same key, in parts; each part is one MULTI/EXEC.
 
     written: told of each part that is. A refusal ends it, once what was sent already is answered.
     """
-    sent = answered = 0
+    sent: list[Wholes] = []
+    answered = 0
     later: list[Wholes] = []
     failed: Exception | None = None
 
-    def commands() -> Iterator[Sequence[Command]]:
-        nonlocal sent
-        for part in parts:
-            if failed is not None:
-                return
-            sent += 1
-            yield (MULTI, *_whole_commands(part), EXEC)
+    def parts() -> Iterator[Sequence[Command]]:
+        start, most = 0, FIRST
+        while start < len(wholes) and failed is None:
+            commands: list[Command] = [MULTI]
+            end, size = start, 0
+            while end < len(wholes) and end - start < most and size < HEAVY:
+                made = whole_commands(*wholes[end])
+                commands += made
+                size += sum(map(len, made))
+                end += 1
+            commands.append(EXEC)
+            sent.append(wholes[start:end])
+            yield commands
+            start, most = end, min(2 * most, MOST)
 
     def take(replies: list[Reply]) -> None:
         nonlocal answered, failed
-        part = parts[answered]
+        part = sent[answered]
         answered += 1
         came = outcome(replies, 0, len(replies) - 2, alone=True)
         try:
@@ -768,10 +779,10 @@ def write_many(ctx: Context, parts: Sequence[Wholes], written: Callable[[Wholes]
             failed = failed or error
 
     try:
-        yield Flow(commands(), take, [target.key for part in parts for target, _ in part], ctx.retry.deadline)
+        yield Flow(parts(), take, [target.key for target, _ in wholes], ctx.retry.deadline)
     except Lost as lost:
-        doubtful = parts[answered : max(sent, answered + 1)]
-        raise unknown([target for part in doubtful for target, _ in part], lost) from None
+        doubtful = [target for part in sent[answered:] for target, _ in part]
+        raise unknown(doubtful or [wholes[0][0]], lost) from None
     if failed is not None:
         raise failed
     for part in later:

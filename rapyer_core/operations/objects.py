@@ -38,7 +38,7 @@ from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
 from rapyer_core.packing import hgetall
 from rapyer_core.places import comes_and_goes, places_of
-from rapyer_core.requests import Batch, Lost, Operation, Reply, ServerError
+from rapyer_core.requests import FIRST, Batch, Lost, Operation, Reply, ServerError
 from rapyer_core.retries import Retry
 from rapyer_core.states import BLANK, State, attach, remember, see_stored, state_of
 
@@ -305,13 +305,12 @@ def _note_written(wholes: Wholes) -> None:
 
 def _save_all_whole(ctx: Context, wholes: Wholes, once: bool) -> Operation[None]:
     """Write any number of objects that were never loaded whole, in several EXECs."""
-    parts = parts_of(wholes)
-    if once or len(parts) < 2 or len({target.key for target, _ in wholes}) < len(wholes):
+    if once or len(wholes) <= FIRST or len({target.key for target, _ in wholes}) < len(wholes):
         for part in chunks(wholes):
             yield from _replace_once(ctx, part) if once else write_whole(ctx, part)
             _note_written(part)
     else:
-        yield from write_many(ctx, parts, _note_written)
+        yield from write_many(ctx, wholes, _note_written)
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:

@@ -8,16 +8,12 @@ from typing import Any, TypeVar
 from rapyer_core.collection import Context
 from rapyer_core.errors import ConnectionFailed, NotApplied, ServerRefused
 from rapyer_core.operations.commit import PASSING
-from rapyer_core.requests import Batch, Command, Flow, Lost, Operation, Pause, Reply, ServerError
+from rapyer_core.requests import FIRST, MOST, Batch, Command, Flow, Lost, Operation, Pause, Reply, ServerError
 
 V = TypeVar("V")
 
 CHUNK = 500
 """Commands in one write, at most."""
-
-
-FIRST, MOST = 32, 128
-"""Objects in the first part of a flow, and in any."""
 
 
 def read(ctx: Context, commands: Sequence[Command], **data: Any) -> Operation[list[Reply]]:
@@ -87,7 +83,7 @@ def _busy(replies: list[Reply]) -> ServerError | None:
 
 
 def parts_of(values: Sequence[V]) -> list[Sequence[V]]:
-    """The values in pieces that can flow: the first are small, so that the server begins early."""
+    """The values in pieces that can flow."""
     parts: list[Sequence[V]] = []
     start, size = 0, FIRST
     while start < len(values):

@@ -11,7 +11,7 @@ import redis
 import rapyer_core as rc
 from rapyer_core import sync
 from rapyer_core.collection import Context
-from rapyer_core.operations import objects
+from rapyer_core.operations import commit, objects
 from rapyer_core.operations.commit import Wholes, write_many
 from rapyer_core.operations.reading import parts_of, read_many
 from rapyer_core.requests import Batch, Blind, Flow, Lost, Pause, Reply, ServerError
@@ -94,11 +94,17 @@ async def test_one_that_cannot_be_read_is_told_with_its_key(redis_client: redis.
 # -- by scripted replies --
 
 
-def wholes(count: int) -> tuple[Context, list[Wholes]]:
-    """So many parts of one object each."""
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object is a part."""
+    monkeypatch.setattr(commit, "FIRST", 1)
+    monkeypatch.setattr(commit, "MOST", 1)
+
+
+def wholes(objs: Sequence[Player]) -> tuple[Context, Wholes]:
     ctx = Context(retry=rc.Retry(deadline=5))
-    targets = [ctx.target(player) for player in players(count)]
-    return ctx, [[(target, target.collection.frame(target.obj, target.pk))] for target in targets]
+    targets = [ctx.target(obj) for obj in objs]
+    return ctx, [(target, target.collection.frame(target.obj, target.pk)) for target in targets]
 
 
 def accepted(part: Sequence[Any]) -> list[Reply]:
@@ -127,10 +133,11 @@ def begun(operation: Any) -> Flow:
     return flow
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_each_part_is_a_transaction() -> None:
-    ctx, parts = wholes(2)
+    ctx, whole = wholes(players(2))
     written = Written()
-    operation = write_many(ctx, parts, written)
+    operation = write_many(ctx, whole, written)
     flow = begun(operation)
     sent = list(flow.parts)
     assert [[words(each)[:2] if isinstance(each, bytes) else each[:2] for each in part] for part in sent] == [
@@ -144,10 +151,11 @@ def test_each_part_is_a_transaction() -> None:
     assert written.pks == ["p0", "p1"]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_what_a_loading_server_did_not_write_is_sent_again_and_nothing_else() -> None:
-    ctx, parts = wholes(3)
+    ctx, whole = wholes(players(3))
     written = Written()
-    operation = write_many(ctx, parts, written)
+    operation = write_many(ctx, whole, written)
     flow = begun(operation)
     sent = list(flow.parts)
     flow.take(accepted(sent[0]))
@@ -162,10 +170,11 @@ def test_what_a_loading_server_did_not_write_is_sent_again_and_nothing_else() ->
     assert written.pks == ["p0", "p2", "p1"]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_after_a_refusal_no_more_is_sent_and_what_was_sent_is_noted() -> None:
-    ctx, parts = wholes(4)
+    ctx, whole = wholes(players(4))
     written = Written()
-    operation = write_many(ctx, parts, written)
+    operation = write_many(ctx, whole, written)
     flow = begun(operation)
     ahead = iter(flow.parts)
     sent = [next(ahead), next(ahead), next(ahead)]
@@ -179,10 +188,11 @@ def test_after_a_refusal_no_more_is_sent_and_what_was_sent_is_noted() -> None:
     assert written.pks == ["p0", "p2"]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_lost_connection_leaves_in_doubt_what_was_sent_and_not_answered() -> None:
-    ctx, parts = wholes(5)
+    ctx, whole = wholes(players(5))
     written = Written()
-    operation = write_many(ctx, parts, written)
+    operation = write_many(ctx, whole, written)
     flow = begun(operation)
     ahead = iter(flow.parts)
     sent = [next(ahead), next(ahead), next(ahead)]
@@ -193,9 +203,17 @@ def test_a_lost_connection_leaves_in_doubt_what_was_sent_and_not_answered() -> N
     assert written.pks == ["p0"]
 
 
+def test_parts_have_few_objects_and_not_many_bytes() -> None:
+    small, large = players(200), [Player(f"l{n}", metadata={"k": "x" * 100_000}) for n in range(7)]
+    ctx, whole = wholes([*small, *large])
+    flow = begun(write_many(ctx, whole, Written()))
+    # Three commands of each object, which has an index; MULTI and EXEC.
+    assert [(len(part) - 2) // 3 for part in flow.parts] == [32, 64, 104 + 3, 3, 1]
+
+
 def test_a_connection_that_cannot_be_had_is_said_so() -> None:
-    ctx, parts = wholes(3)
-    operation = write_many(ctx, parts, Written())
+    ctx, whole = wholes(players(3))
+    operation = write_many(ctx, whole, Written())
     begun(operation)
     with pytest.raises(rc.ConnectionFailed):
         operation.throw(Lost(sent=False))
