@@ -13,7 +13,7 @@ ARGS   ?=
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers docs bench bench-contention bench-engine bench-settings bench-peers bench-record bench-page soak sync format pytest clean
+.PHONY: help demo test lint types layers docs bench bench-contention bench-engine bench-settings bench-peers bench-record bench-record-peers bench-page soak sync format pytest clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -57,7 +57,10 @@ bench-record: $(VENV)/.dev .venv-peers/.ready ## All of these, into bench/result
 	@$(BIN)/python -m bench.run --json bench/results/redis-py.json $(ARGS)
 	@$(BIN)/python -m bench.engine --json bench/results/engine.json
 	@$(BIN)/python -m bench.contention --json bench/results/contention.json
-	@PYTHONPATH=.:codecs .venv-peers/bin/python -W ignore -m bench.peers.run --json bench/results/peers.json
+	@$(MAKE) --no-print-directory bench-record-peers ARGS=
+
+bench-record-peers: $(VENV)/.dev .venv-peers/.ready ## Other mappers alone, into bench/results/ and docs/performance.md; on a quiet machine
+	@PYTHONPATH=.:codecs .venv-peers/bin/python -W ignore -m bench.peers.run --json bench/results/peers.json $(ARGS)
 	@$(MAKE) --no-print-directory bench-page
 
 bench-page: $(VENV)/.dev ## docs/performance.md and its chart, out of bench/results/

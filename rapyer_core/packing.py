@@ -1,5 +1,6 @@
-"""Packed commands: those of whole objects and of counts, ready to be sent (RESP). Pure text work; all others are packed by
-the transports.
+"""Packed commands: those of whole objects and of counts, ready to be sent (RESP). Pure text work.
+
+All other commands are packed by the transports.
 """
 
 from __future__ import annotations

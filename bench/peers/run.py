@@ -33,7 +33,7 @@ from bench.peers.rows import ROWS, PeerRow, Runner
 from bench.peers.server import server
 from bench.report import console, progress
 
-ROUNDS = 5
+ROUNDS = 4
 WIDTH = 150
 TARGET = 3.0
 PEERS = (
