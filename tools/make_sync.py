@@ -78,6 +78,7 @@ def _ruff(text: str, *arguments: str) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
-        sys.exit(", ".join(stale()) and f"not current, run `make sync`: {', '.join(stale())}")
+        left = stale()
+        sys.exit(f"not current, run `make sync`: {', '.join(left)}" if left else 0)
     for name in MADE:
         _target(name).write_text(made(name))
