@@ -89,7 +89,9 @@ class PairsCode(LoadCode):
             if isinstance(shape, ListShape):
                 length = lengths.pop(name)
                 names = source.constant(NameLists(name), "names")
-                conditions.append(f"pairs[{start}:({end} := {start} + 2 * {length}):2] == {names}[{length}]")
+                # A length that is stored may be any; no more names are made than there can be.
+                conditions.append(f"({end} := {start} + 2 * {length}) <= len(pairs)")
+                conditions.append(f"pairs[{start}:{end}:2] == {names}[{length}]")
             else:
                 behind = "".join(f" - 2 * {length}" for length in lengths.values())
                 conditions.append(f"({end} := len(pairs){behind}) >= {start}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,6 +174,17 @@ def test_what_is_unusual_is_left_to_load(change: Fields) -> None:
     except Exception:
         return
     assert found == expected
+
+
+def test_a_length_beyond_what_is_there_costs_nothing() -> None:
+    pairs = pairs_of(wire_order(WIDE, Wide("a", [1])) | {b"marks": b"2000000"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(_Uncommon):
+            WIDE._compiled.load_pairs(pairs)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_absent_field_is_left_to_load() -> None:
