@@ -54,7 +54,9 @@ class PairsCode(LoadCode):
         return super().part(part, name, top) if known is None else known
 
     def refuse_subclass(self, name: Name) -> None:
-        """Done by `_by_name`; elsewhere nothing is there that it would find."""
+        """Of records in fixed places `_by_name` does it; elsewhere nothing is there that it would find."""
+        if name.variable:
+            super().refuse_subclass(name)
 
     def _in_place(self, shape: RecordShape) -> None:
         """Code that reads the containers where they were put, if they still are there."""

@@ -229,6 +229,31 @@ def test_a_subclass_in_a_field_is_framed_with_its_tag() -> None:
     assert fields[b"inner"] == b"~Later:{}"
 
 
+@dataclass
+class Crowd:
+    name: str
+    several: list[Inner] = field(default_factory=list)
+
+
+@dataclass
+class Named:
+    name: str
+    by_name: dict[str, Inner] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    "value", [Crowd("a", [Inner(1), Later(2)]), Crowd("a", [Later(1)]), Named("a", {"k": Inner(1), "l": Later(2)})]
+)
+def test_a_subclass_in_a_container_is_read_as_what_it_is(value: Any) -> None:
+    mapper = mapper_of(type(value))
+    pairs = pairs_of(wire_order(mapper, value))
+    try:
+        found = mapper.load_pairs(pairs)
+    except _Uncommon:
+        return
+    assert found == value
+
+
 def test_limits_count_for_frames_and_pairs() -> None:
     limits = Limits(value=300, fields=20)
     mapper = Registry(limits=limits, parent=default_registry).mapper(Wide)
