@@ -40,6 +40,23 @@ class Fleeting:
     marks: list[int] = field(default_factory=list)
 
 
+@dataclass
+class Animal:
+    name: str = ""
+
+
+@dataclass
+class Lion(Animal):
+    mane: bool = True
+
+
+@redis_model
+@dataclass
+class Zoo:
+    name: Key[str]
+    animals: list[Animal] = field(default_factory=list)
+
+
 @redis_model
 @dataclass
 class Nothing:
@@ -103,6 +120,16 @@ async def test_a_field_that_is_missing_has_its_default(redis_client: redis.Redis
     await rc.save(full())
     redis_client.hdel(KEY, "coins", "stats.wins")
     assert await rc.get(Player, "alice") == replace(full(), coins=0, stats=Stats())
+
+
+async def test_subclasses_in_a_list_are_loaded_and_saved_as_what_they_are(stored: Hash) -> None:
+    await rc.save(Zoo("z", [Animal("a"), Lion("l", False)]))
+    before = stored("Zoo:z")
+    zoo = await rc.get(Zoo, "z")
+    assert zoo == Zoo("z", [Animal("a"), Lion("l", False)])
+    await rc.save(zoo)
+    assert stored("Zoo:z") == before
+    assert await rc.get_many(Zoo, ["z"]) == [zoo]
 
 
 async def test_more_fields_than_a_compact_hash_has(redis_client: redis.Redis) -> None:
