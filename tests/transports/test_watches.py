@@ -22,6 +22,7 @@ from rapyer_core import (
     NotFound,
     PoolTimeout,
     Retry,
+    SessionClosed,
     append,
     assign,
     clear,
@@ -253,6 +254,43 @@ async def test_whoever_rests_can_be_cancelled(session: Session, url: str) -> Non
     await asyncio.gather(*resting, return_exceptions=True)
     assert watches.at_rest
     assert await modify(ref(Player, "p"), Player.ratio, lambda ratio: ratio + 2) == 2.0
+
+
+async def test_who_wants_an_object_to_itself_lets_those_who_rest_come_through(session: Session, url: str) -> None:
+    await save(Player("p"))
+    calls = 0
+
+    def more(ratio: float) -> float:
+        nonlocal calls
+        calls += 1
+        if calls <= MANY:
+            command(url, "HSET", "Player:p", "motto", f"{calls}")
+        return ratio + 1
+
+    some = Retry(base=0.2, cap=0.2)
+    resting = [asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=some)) for _ in range(MANY)]
+    await _until(lambda: session.loop.watches._resting)
+    reservation = await session.loop.reserve([b"Player:p"], 5)
+    assert (await get(Player, "p")).ratio == MANY
+    reservation.stop()
+    await asyncio.gather(*resting)
+
+
+async def test_a_block_whose_session_was_closed_keeps_no_connection(url: str, redis_client: redis.Redis) -> None:
+    def connected() -> int:
+        found: Any = redis_client.info("clients")
+        return int(found["connected_clients"])
+
+    before = connected()
+    async with open_session(url) as session:
+        await save(Account("a", 1), session=session)
+        block = pipeline(ref(Account, "a"), session=session)
+        a = await block.__aenter__()
+        a.coins += 1
+        await session.close()
+        with pytest.raises(SessionClosed):
+            await block.__aexit__(None, None, None)
+    await _until(lambda: connected() == before)
 
 
 async def test_what_cannot_be_packed_is_the_error_of_one_alone(session: Session) -> None:
