@@ -30,6 +30,8 @@ def server() -> Iterator[str]:
     port = _free_port()
     with tempfile.TemporaryDirectory() as directory:
         settings = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory]
+        # A thousand tasks of a mapper connect at once.
+        settings += ["--tcp-backlog", "2048"]
         loaded = [word for module in modules for word in ("--loadmodule", str(module))]
         with subprocess.Popen([str(binary), *settings, *loaded], stdout=subprocess.DEVNULL) as process:
             try:
