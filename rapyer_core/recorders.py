@@ -520,13 +520,27 @@ class Recorder(Unit):
         self.moved += [(edit.touched, True) for edit in undone if _moves(edit)]
         self._detached.clear()
         base = self.inserted if self.created else self.entry
-        if base is not None:
+        if self.first is LATER:
+            self._record_again()
+        elif base is not None:
             self.work = self.target.collection.load(base, self.target.pk)
             for edit in self.edits:
                 edit.apply(self.work)
         for name, copy in list(self.copies.items()):
             if self.dumped(copy.slot, copy.value) != _tree(self._worked(copy.slot), name):
                 del self.copies[name]
+
+    def _record_again(self) -> None:
+        """Of a working copy that is not loaded yet, what the edits wrote to single fields."""
+        self.single.clear()
+        for edit in self.edits:
+            slot = edit.slot
+            if isinstance(edit, Adjust):
+                value = stepped(edit.steps, self.held(slot))
+                self.single[slot.name] = slot, value, self.encoded(slot, value)
+            elif isinstance(edit, Assign):
+                raw = edit.fields[slot.name]
+                self.single[slot.name] = slot, slot.decode(raw), raw
 
     def _worked(self, slot: Slot) -> Fields:
         try:

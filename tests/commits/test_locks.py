@@ -27,7 +27,7 @@ from rapyer_core import (
 )
 from rapyer_core.operations import locks
 from rapyer_core.sessions import Session
-from tests.commits.models import Account
+from tests.commits.models import Account, Player, full
 
 KEY = b"~{Account:a}lock:lock"
 
@@ -147,6 +147,32 @@ async def test_an_inner_block_left_by_an_exception_drops_its_own_records_only() 
         assert a.coins == 90
         a.coins -= 1
     assert (await coins("a"), await coins("b")) == (89, 100)
+
+
+async def test_records_are_dropped_beside_a_field_that_cannot_be_read(redis_client: redis.Redis) -> None:
+    player = full("x", coins=100)
+    await save(player)
+    redis_client.hset("Player:x", mapping={"wins": "not a number"})
+    async with lock(player) as outer:
+        outer.coins += 1
+        outer.motto = "outer"
+        outer.meta["a"] = "outer"
+        with pytest.raises(ZeroDivisionError):
+            async with lock(player, name="other") as inner:
+                inner.coins += 50
+                inner.motto += "inner"
+                inner.meta.update(a="inner", b="inner")
+                raise ZeroDivisionError
+        assert (outer.coins, outer.motto) == (101, "outer")
+        outer.coins += 1
+    assert redis_client.hmget("Player:x", "coins", "motto", "meta.a", "meta.b", "wins") == [
+        b"102",
+        b"outer",
+        b"outer",
+        None,
+        b"not a number",
+    ]
+    assert (player.coins, player.motto, player.meta) == (102, "outer", {"k": "v", "a": "outer"})
 
 
 async def test_an_exception_in_the_outermost_block_writes_nothing() -> None:
