@@ -514,7 +514,6 @@ class Recorder(Unit):
     def back(self, mark: int) -> None:
         """Forget the edits since the point. What was read stays read."""
         undone = self.edits[mark:]
-        self.written = None
         del self.edits[mark:]
         self._own = [edit.slot for edit in self.edits if isinstance(edit, Assign)]
         self.moved += [(edit.touched, True) for edit in undone if _moves(edit)]
@@ -523,6 +522,7 @@ class Recorder(Unit):
         if self.first is LATER:
             self._record_again()
         elif base is not None:
+            self.written = None
             self.work = self.target.collection.load(base, self.target.pk)
             for edit in self.edits:
                 edit.apply(self.work)
