@@ -139,6 +139,8 @@ def test_one_session_in_two_event_loops_at_once(url: str) -> None:
     async def work(session: Session) -> None:
         await asyncio.to_thread(both.wait)
         await everything(20)
+        # Who waited for a lock of another loop may listen for a while longer.
+        await session.loop.listener.close()
         await session.loop.pool.close()
 
     def run() -> None:
