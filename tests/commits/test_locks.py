@@ -27,7 +27,7 @@ from rapyer_core import (
 )
 from rapyer_core.operations import locks
 from rapyer_core.sessions import Session
-from tests.commits.models import Account, Player, full
+from tests.commits.models import Account, full
 
 KEY = b"~{Account:a}lock:lock"
 
