@@ -286,7 +286,7 @@ class Pool:
             raise SessionClosed("the session was closed")
 
     def _new(self) -> Link:
-        return Link(self._class(**self._arguments, retry=backoff_free_retry(Retry)), self)
+        return Link(self._class(**{**self._arguments, "retry": backoff_free_retry(Retry)}), self)
 
     def release(self, link: Link) -> None:
         """Give a link back. Of a pool that was closed meanwhile, it is closed."""
