@@ -121,10 +121,11 @@ class Line:
 
     async def _connect(self, link: Link) -> None:
         """Connect; without success, whoever waits is told."""
-        failure: Lost | ServerRefused | None = None
+        failure: Exception | None = None
         try:
             await link.renew()
-        except (Lost, ServerRefused) as error:
+        except Exception as error:
+            # Of any kind: a lender's own code may have been asked for credentials.
             failure = error
         self._scheduled = False
         if failure is not None:
@@ -144,15 +145,17 @@ class Line:
         if self._outbox and not self._scheduled:
             self._flush()
 
-    def _fail(self, failure: Lost | ServerRefused) -> None:
+    def _fail(self, failure: Exception) -> None:
         wishes, self._outbox = self._outbox, []
         for _, _, future, _ in wishes:
             if not future.done():
-                # To each an error of its own: tracebacks grow at the places that raise it.
+                # To each an error of its own, if it is ours: tracebacks grow at the places that raise it.
                 if isinstance(failure, Lost):
                     future.set_exception(Lost(sent=False, timed_out=failure.timed_out))
-                else:
+                elif isinstance(failure, ServerRefused):
                     future.set_exception(ServerRefused(failure.reason, code=failure.code))
+                else:
+                    future.set_exception(failure)
 
     async def close(self) -> None:
         """Wait for what is under way, no longer than its timeout, and close the connection."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 import redis.asyncio
 from redis._parsers.resp2 import _AsyncRESP2Parser
+from redis.credentials import CredentialProvider
 
 from rapyer_core.errors import ServerRefused, SessionClosed
 from rapyer_core.requests import EXEC, MULTI, Lost, ServerError
@@ -189,6 +191,30 @@ async def test_a_server_that_refuses_the_password_is_said_to_each(url: str) -> N
     pool = Pool(Settings(client=client))
     found = await asyncio.gather(*(pool.ask([(b"PING",)]) for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [ServerRefused] * 3
+    await pool.close()
+    await client.aclose()
+
+
+class Vault(CredentialProvider):
+    """Gives credentials once it is open."""
+
+    is_open = False
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        if not self.is_open:
+            raise KeyError("vault")
+        return ("default", "anything")
+
+
+async def test_what_the_lenders_own_code_raises_is_told_to_each_who_waits(tcp_url: str) -> None:
+    vault = Vault()
+    parts = urlsplit(tcp_url)
+    client = redis.asyncio.Redis(host=parts.hostname or "", port=parts.port or 0, credential_provider=vault)
+    pool = Pool(Settings(client=client))
+    asked = asyncio.gather(*(pool.ask([(b"PING",)]) for _ in range(50)), return_exceptions=True)
+    assert [type(error) for error in await asyncio.wait_for(asked, 5)] == [KeyError] * 50
+    vault.is_open = True
+    assert await pool.ask([(b"PING",)]) == [b"PONG"]
     await pool.close()
     await client.aclose()
 
