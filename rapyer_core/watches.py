@@ -110,7 +110,8 @@ class _Group:
             if member.reads != reads or member.keys != keys:
                 keys, reads = self._put_together()
                 break
-        self._watches.reading += 1
+        # First: where the connection cannot be made, that may be known at once.
+        self._watches._begins(self)
         link.post([(b"WATCH", *keys), *reads], self)
 
     def _put_together(self) -> tuple[Sequence[bytes], Sequence[Command]]:
@@ -467,6 +468,12 @@ class Watches:
             self._scheduled = True
             self.loop.call_soon(self._gather)
 
+    def _begins(self, group: _Group) -> None:
+        """A group is about to read."""
+        self.reading += 1
+        if type(group) is _Group:
+            self._busy.update(group.keys)
+
     def _ended(self, group: _Group, link: Link) -> None:
         """A group is done with its connection."""
         if type(group) is _Group:
@@ -561,7 +568,6 @@ class Watches:
                 member.timer.cancel()
                 member.timer = None
         group.start()
-        self._busy.update(group.keys)
 
     def _wait_on(self) -> None:
         """Whoever was not started waits, but not for ever."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -46,9 +46,11 @@ from rapyer_core import (
 from rapyer_core.collection import Target
 from rapyer_core.operations.commit import Change, Seen, Unit, commit
 from rapyer_core.operations.objects import Delete
-from rapyer_core.requests import Command, Operation, ServerError, Update, outcome
+from rapyer_core.requests import Command, Lost, Operation, ServerError, Update, outcome
 from rapyer_core.sessions import Session
+from rapyer_core.settings import Settings
 from rapyer_core.transactions import Transaction
+from rapyer_core.transports.aio import Pool
 from rapyer_core.watches import Watches
 from tests.commits.models import Account, Award, Player
 from tests.commits.models import Unit as Squaddie
@@ -508,6 +510,23 @@ async def test_waiting_for_others_of_the_process_ends() -> None:
             with pytest.raises(Conflict):
                 await later
             assert await holder == [0]
+
+
+async def test_a_connection_that_fails_at_once_keeps_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it may where tasks begin as soon as they are made (``asyncio.eager_task_factory``)."""
+    pool = Pool(Settings("unix:///nowhere/at/all.sock"))
+    watches = Watches(pool)
+
+    def at_once(work: Coroutine[Any, Any, None]) -> None:
+        with pytest.raises(StopIteration):
+            work.send(None)
+
+    monkeypatch.setattr(pool, "spawn", at_once)
+    for _ in range(2):
+        with pytest.raises(Lost):
+            await watches.update(Update([b"Account:a"], [(b"EXISTS", b"Account:a")], lambda *_: None))
+        assert watches.at_rest
+    await pool.close()
 
 
 def test_what_an_exec_came_to_for_each_of_those_who_share_it() -> None:
