@@ -21,6 +21,7 @@ from rapyer_core.places import (
     stored_names,
     unit_of,
     value_of,
+    way_to,
     with_holders,
 )
 from rapyer_core.states import State, attach, see_stored, state_of
@@ -71,10 +72,12 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
     state = state_of(obj)
     stored = state.stored
     if stored is not None:
+        if slot.attribute is None:
+            stored = _with_dict_of(slot, stored)
         attach(obj, State(target.pk, {**stored, slot.name: raw}, state.unread))
 
 
-def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any, bytes]]) -> None:
+def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes]]) -> None:
     """Show values of places that are one stored field each, and stand alone: with what is stored."""
     obj = target.obj
     if obj is None or target.collection.model.frozen:
@@ -83,6 +86,9 @@ def adopt_fields(target: Target, values: Iterable[tuple[Slot, Any, bytes]]) -> N
     state = state_of(obj)
     stored = state.stored
     if stored is not None:
+        for slot, _, _ in values:
+            if slot.attribute is None and slot.name in shown:
+                stored = _with_dict_of(slot, stored)
         attach(obj, State(target.pk, {**stored, **shown}, state.unread))
 
 
@@ -155,8 +161,22 @@ def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
     stored = state_of(target.obj).stored
     if stored is None or not places:
         return
+    for slot, _ in places:
+        for place in way_to(slot):
+            stored = _with_dict_of(place, stored)
     names = {name for slot, _ in places for name in stored_names(slot)}
     now = {name: value for name, value in stored.items() if names.isdisjoint(with_holders(name))}
     for _, fields in places:
         now.update(fields)
     see_stored(target.obj, target.pk, now)
+
+
+def _with_dict_of(slot: Slot, stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Remembered fields, with the dict that the place is an entry of: one that was added to the class later, and never
+    stored, is stored with its default once an entry is written.
+    """
+    holder = slot.parent
+    if holder is None or holder.shape.kind != "dict" or holder.name in stored:
+        return stored
+    default = holder.default_fields() if holder.sure and not holder.renamed else None
+    return stored if default is None else {**default, **stored}

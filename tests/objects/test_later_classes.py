@@ -99,6 +99,70 @@ async def test_containers_build_on_their_default() -> None:
     assert (await rc.get(NewDoc, "f")).notes == []
 
 
+@redis_model(name="Shelf")
+@dataclass
+class OldShelf:
+    name: Key[str]
+
+
+@redis_model(name="Shelf")
+@dataclass
+class NewShelf:
+    name: Key[str]
+    marks: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=lambda: {"all": 1})
+    parts: dict[str, Part] = field(default_factory=lambda: {"one": Part()})
+
+
+async def _in_a_block(shelf: NewShelf) -> None:
+    async with rc.pipeline(shelf) as draft:
+        draft.marks.update(a=1, b=2)
+        draft.counts["all"] += 1
+        draft.parts["one"].wins += 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda shelf: rc.put(shelf, NewShelf.marks, "a", 1),
+        lambda shelf: rc.merge(shelf, NewShelf.marks, {"a": 1, "b": 2}),
+        lambda shelf: rc.assign(shelf, NewShelf.marks["a"], 1),
+        lambda shelf: rc.put(shelf, NewShelf.counts, "a", 1),
+        lambda shelf: rc.increment(shelf, NewShelf.counts["all"], 1),
+        lambda shelf: rc.modify(shelf, NewShelf.counts["all"], lambda count: count + 1),
+        lambda shelf: rc.pop(shelf, NewShelf.counts, "all"),
+        lambda shelf: rc.put(shelf, NewShelf.parts, "two", Part()),
+        lambda shelf: rc.increment(shelf, NewShelf.parts["one"].wins, 1),
+        lambda shelf: rc.remove(shelf, NewShelf.parts, "one"),
+        _in_a_block,
+    ],
+)
+async def test_a_dict_that_came_with_its_first_entry_is_no_change_of_anybody_else(
+    write: Any, redis_client: redis.Redis
+) -> None:
+    await rc.save(OldShelf("s"))
+    shelf = await rc.get(NewShelf, "s")
+    await write(shelf)
+    before = redis_client.hgetall("Shelf:s")
+    assert shelf == await rc.get(NewShelf, "s")
+    await rc.save(shelf)
+    assert redis_client.hgetall("Shelf:s") == before
+    shelf.marks["last"] = shelf.counts["last"] = 9
+    await rc.save(shelf)
+    assert shelf == await rc.get(NewShelf, "s")
+
+
+async def test_a_default_that_somebody_else_changed_is_a_conflict() -> None:
+    await rc.save(OldShelf("s"))
+    shelf = await rc.get(NewShelf, "s")
+    await rc.increment(rc.ref(NewShelf, "s"), NewShelf.counts["all"], 5)
+    await rc.put(shelf, NewShelf.counts, "a", 1)
+    shelf.counts["all"] = 7
+    with pytest.raises(rc.Conflict) as caught:
+        await rc.save(shelf)
+    assert caught.value.fields == ("counts.all",)
+
+
 async def test_fields_that_an_older_class_does_not_know_are_kept() -> None:
     await rc.save(NewDoc("d", words=["a"], coins=7, notes=["n"], flags={"k": 1}, part=Part(3, 4)))
     old = await rc.get(OldDoc, "d")
