@@ -108,6 +108,36 @@ def test_pairs_in_any_order_load_as_their_dict_or_not_at_all(
     assert type(loaded) is cls
 
 
+STRANGE = [b"", b"0", b"01", b"-0.0", b"~", b"~:", b"~Lion:{}", b"{}", b"2", b"nan", b"\xff", b"99999999999"]
+TAILS = [b".0", b".1", b".x", b".%", b".%41", b".x.y", b".", b".\xff", b"x"]
+
+
+@LAW
+@given(classes_with_values(), st.randoms(use_true_random=False))
+def test_strange_pairs_load_as_by_the_shapes_or_not_at_all(
+    made: tuple[type[Any], list[Any]], chance: random.Random
+) -> None:
+    cls, (value,) = made
+    mapper = mapper_of(cls)
+    items = list(wire_order(mapper, value).items())
+    for _ in range(10):
+        fields = dict(items)
+        for name, _ in chance.sample(items, min(len(items), chance.randrange(3))):
+            if chance.random() < 0.5:
+                fields[name] = chance.choice(STRANGE)
+            elif chance.random() < 0.5:
+                del fields[name]
+            else:
+                fields[name + chance.choice(TAILS)] = chance.choice(STRANGE)
+        try:
+            loaded = mapper.load_pairs(pairs_of(fields))
+        except Exception:
+            continue
+        expected = mapper._load(fields)
+        assert type(loaded) is cls
+        assert mapper._dump(loaded) == mapper._dump(expected)
+
+
 VALUES = [
     Wide("a"),
     Wide("a", [1, 2], {"k": "v", "a.b": "", "": "x"}, ["w"], Inner(3, "~"), 0.5),
