@@ -184,6 +184,7 @@ class _Commit:
     """
 
     __slots__ = (
+        "alone",
         "applied",
         "doubt",
         "extra",
@@ -217,8 +218,10 @@ class _Commit:
         self.fences = fences
         self.extra = extra
         self.token = token
-        # The token has to be watched too.
-        self.lead = lead if token is None else None
+        # The token has to be watched too. Whoever has one try shares it with nobody, whose objects others may write; but
+        # without time to wait for a turn it must.
+        self.alone = token is not None or (retry.attempts == 1 and retry.deadline > 0)
+        self.lead = None if self.alone else lead
         self.keys: tuple[bytes, ...]
         if len(units) == 1:
             self.keys = (units[0].target.key,)
@@ -319,11 +322,11 @@ class _Commit:
         for unit in self.units:
             reads.append(read_commands(unit, self.older))
         if not self.fences and self.token is None:
-            return Update(keys, reads, self._decide, pauses, False, self.retry.deadline)
+            return Update(keys, reads, self._decide, pauses, self.alone, self.retry.deadline)
         keys = [*keys, *[fence.key for fence in self.fences]]
         reads += [(b"GET", fence.key) for fence in self.fences]
         if self.token is None:
-            return Update(keys, reads, self._decide, pauses, False, self.retry.deadline)
+            return Update(keys, reads, self._decide, pauses, self.alone, self.retry.deadline)
         keys.append(self.token)
         reads += [(b"TIME",), (b"EXISTS", self.token)]
         # Whoever may come to be in doubt goes alone: only what was stored may lead to the change, and to its result.

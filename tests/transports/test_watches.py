@@ -196,6 +196,36 @@ async def test_whatever_many_do_to_one_object_in_one_tick_is_what_it_is_one_afte
 
 
 @pytest.mark.usefixtures("session")
+async def test_whoever_has_one_try_is_not_disturbed_by_what_happens_to_others(redis_client: redis.Redis) -> None:
+    await save_many([Account(f"a{n}", 0) for n in range(MANY)])
+    once = Retry(attempts=1)
+
+    def more(coins: int) -> int:
+        return coins + 1
+
+    def disturbed(coins: int) -> int:
+        redis_client.hincrby("Account:a1", "coins", 100)
+        return coins + 1
+
+    async def block(number: int) -> None:
+        async with pipeline(ref(Account, f"a{number}"), retry=once) as a:
+            await asyncio.sleep(0.01)
+            if number == 1:
+                # Of something else that nobody reads.
+                redis_client.hset("Account:a1", "extra", "1")
+            a.coins += 1
+
+    functions = [disturbed if number == 1 else more for number in range(MANY)]
+    found = await asyncio.gather(
+        *(modify(ref(Account, f"a{n}"), Account.coins, function, retry=once) for n, function in enumerate(functions)),
+        return_exceptions=True,
+    )
+    assert [result for result in found if result != 1] == [found[1]]
+    assert isinstance(found[1], Conflict)
+    assert await asyncio.gather(*(block(n) for n in range(MANY)), return_exceptions=True) == [None] * MANY
+
+
+@pytest.mark.usefixtures("session")
 async def test_those_whom_a_stranger_disturbed_try_again_together(redis_client: redis.Redis, url: str) -> None:
     await save(Player("p"))
     sent = Sent(redis_client)
