@@ -152,7 +152,7 @@ class Session:
                         break
                     if type(request) is Batch:
                         answer = await loop.pool.ask(request.commands)
-                    elif type(request) is Blind:
+                    elif type(request) is Blind and not loop.watches.held:
                         answer = await loop.pool.write(request.commands, request.alone)
                     elif type(request) is Update:
                         answer = await loop.watches.update(request)
@@ -260,8 +260,10 @@ class _Driver:
             if loop.must_wait(request.keys):
                 await loop.let_pass(request.keys, request.timeout)
             return await loop.watches.update(request)
-        if isinstance(request, Blind | Flow) and loop.must_wait(request.keys):
-            await loop.let_pass(request.keys, request.patience)
+        if isinstance(request, Blind | Flow):
+            if loop.must_wait(request.keys):
+                await loop.let_pass(request.keys, request.patience)
+            await loop.watches.let_finish(request.keys)
         if type(request) is Blind:
             return await loop.pool.write(request.commands, request.alone)
         if type(request) is Flow:

@@ -84,7 +84,18 @@ class _Member:
 class _Group:
     """Operations that share a connection and a WATCH. A sink for the replies, to the reading and to the EXEC."""
 
-    __slots__ = ("_commands", "_link", "_places", "_reading", "_refused", "_spans", "_watches", "keys", "members")
+    __slots__ = (
+        "_commands",
+        "_link",
+        "_places",
+        "_reading",
+        "_refused",
+        "_spans",
+        "_watches",
+        "keys",
+        "members",
+        "over",
+    )
 
     def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
         self._watches = watches
@@ -99,6 +110,8 @@ class _Group:
         self._refused: list[tuple[_Member, Failed]] = []
         """Who refused, perhaps because of what others would do: true only if they did."""
         self._reading = True
+        self.over: asyncio.Future[None] | None = None
+        """What those wait for whose writes would disturb it once more."""
 
     def start(self) -> None:
         """WATCH all keys and read."""
@@ -408,6 +421,8 @@ class Watches:
         """Whether several wanted something at the same time, the last time."""
         self._acquiring = False
         self._drains: list[tuple[Sequence[bytes], asyncio.Future[None]]] = []
+        self.held: dict[bytes, asyncio.Future[None]] = {}
+        """Keys of what is tried again by now, and what is done once that is over: blind writes wait for it."""
         self.reading = 0
         """Groups that wait for the replies to their reads."""
 
@@ -431,6 +446,14 @@ class Watches:
             await asyncio.wait([drained], timeout=timeout)
         finally:
             self._drains.remove((keys, drained))
+
+    async def let_finish(self, keys: Sequence[bytes]) -> None:
+        """Wait for what is tried again under one of these keys by now: a write that nothing can disturb would disturb
+        it once more, and so on for ever.
+        """
+        tries = {self.held[key] for key in keys if key in self.held}
+        if tries:
+            await asyncio.wait(tries)
 
     def _uses(self, keys: Sequence[bytes]) -> bool:
         if not self._busy.isdisjoint(keys):
@@ -471,13 +494,23 @@ class Watches:
     def _begins(self, group: _Group) -> None:
         """A group is about to read."""
         self.reading += 1
-        if type(group) is _Group:
-            self._busy.update(group.keys)
+        if type(group) is not _Group:
+            return
+        self._busy.update(group.keys)
+        first, last = group.members[0], group.members[-1]
+        # Whoever is alone may have been tried before as well.
+        if first.tried or last.tried or first.alone:
+            group.over = self.loop.create_future()
+            self.held.update(dict.fromkeys(group.keys, group.over))
 
     def _ended(self, group: _Group, link: Link) -> None:
         """A group is done with its connection."""
         if type(group) is _Group:
             self._busy.difference_update(group.keys)
+        if group.over is not None:
+            for key in group.keys:
+                del self.held[key]
+            group.over.set_result(None)
         self._pool.release(link)
         if self._waiting:
             self._schedule()

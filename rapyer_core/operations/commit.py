@@ -218,8 +218,8 @@ class _Commit:
         self.fences = fences
         self.extra = extra
         self.token = token
-        # The token has to be watched too. Whoever has one try shares it with nobody, whose objects others may write; but
-        # without time to wait for a turn it must.
+        # The token has to be watched too. Whoever has one try shares it with nobody, whose objects others may write, if
+        # there is time to wait for a turn.
         self.alone = token is not None or (retry.attempts == 1 and retry.deadline > 0)
         self.lead = None if self.alone else lead
         self.keys: tuple[bytes, ...]

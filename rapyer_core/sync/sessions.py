@@ -152,7 +152,7 @@ class Session:
                         break
                     if type(request) is Batch:
                         answer = loop.pool.ask(request.commands)
-                    elif type(request) is Blind:
+                    elif type(request) is Blind and not loop.watches.held:
                         answer = loop.pool.write(request.commands, request.alone)
                     elif type(request) is Update:
                         answer = loop.watches.update(request)
@@ -260,8 +260,10 @@ class _Driver:
             if loop.must_wait(request.keys):
                 loop.let_pass(request.keys, request.timeout)
             return loop.watches.update(request)
-        if isinstance(request, Blind | Flow) and loop.must_wait(request.keys):
-            loop.let_pass(request.keys, request.patience)
+        if isinstance(request, Blind | Flow):
+            if loop.must_wait(request.keys):
+                loop.let_pass(request.keys, request.patience)
+            loop.watches.let_finish(request.keys)
         if type(request) is Blind:
             return loop.pool.write(request.commands, request.alone)
         if type(request) is Flow:

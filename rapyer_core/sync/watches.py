@@ -93,6 +93,9 @@ class Watcher:
 class Watches:
     """The operations of one process that are under WATCH."""
 
+    held = False
+    """Nobody waits for what is tried again: threads come in between anyway."""
+
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.turns = Turns()
@@ -108,6 +111,9 @@ class Watches:
         with suppress(Conflict):
             self.turns.take(keys, timeout)
             self.turns.give_back(keys)
+
+    def let_finish(self, keys: Sequence[bytes]) -> None:
+        """Nothing to wait for."""
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read. ``replies`` of the watcher waits for it."""

@@ -54,6 +54,7 @@ from rapyer_core.transports.aio import Pool
 from rapyer_core.watches import Watches
 from tests.commits.models import Account, Award, Player
 from tests.commits.models import Unit as Squaddie
+from tests.support.proxy import Proxy
 from tests.support.servers import command, running_server
 
 MANY = 60
@@ -193,6 +194,29 @@ async def test_whatever_many_do_to_one_object_in_one_tick_is_what_it_is_one_afte
         names, found = await together([ways[0], *chosen_from.choices(ways, k=MANY)])
         assert set(names) <= allowed
         assert found is None or found == await get(Player, "p")
+
+
+async def test_blind_writes_of_this_process_disturb_nobody_twice(proxy: Proxy, redis_client: redis.Redis) -> None:
+    calls = 0
+
+    def change(coins: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            redis_client.hset("Account:a", "extra", "1")
+        return coins + 1
+
+    async with open_session(proxy.url) as session:
+        await save_many([Account("a", 0), Account("b", 0)], session=session)
+        fault = proxy.hold_reply(b"WATCH", nth=2)
+        changed = asyncio.create_task(modify(ref(Account, "a"), Account.coins, change, session=session))
+        await asyncio.to_thread(fault.wait)
+        counted = asyncio.create_task(increment(ref(Account, "a"), Account.coins, 10, session=session))
+        # What is done to other objects waits for nobody.
+        assert await increment(ref(Account, "b"), Account.coins, 1, session=session) == 1
+        assert not counted.done()
+        fault.release()
+        assert (await changed, await counted, calls) == (1, 11, 2)
 
 
 @pytest.mark.usefixtures("session")
