@@ -333,8 +333,10 @@ class Collection(Generic[T]):
             with self.named(pk):
                 shown = {} if value is MISSING else slot.dump(value)
                 note = unread.get(str(slot.steps[0]))
-                if note is not None and shown == note.shown and _part(stored, slot) == note.raw:
-                    shown = dict(note.raw)
+                if note is not None and _is_as_noted(note, shown, part := _part(stored, slot)):
+                    # What was written beside it since may have been changed again.
+                    kept = _beside(part, note.written)
+                    shown = kept | {name: text for name, text in shown.items() if is_below(name, note.written)}
                 elif value is MISSING and slot.child_of.required:
                     raise EncodeError("has no value: it could not be read, and nobody gave it one", path=slot.text)
             fields.update(shown)
@@ -473,6 +475,19 @@ def _part(fields: Mapping[bytes, bytes], slot: Slot) -> Fields:
     """What is stored of a top field, under its own name or a former one."""
     names = stored_names(slot)
     return {name: text for name, text in fields.items() if is_below(name, names)}
+
+
+def _is_as_noted(note: Unread, shown: Fields, stored: Fields) -> bool:
+    """Whether nobody gave a field that could not be read a value. shown, stored: of it now."""
+    written = note.written
+    return _beside(shown, written) == _beside(note.shown, written) and _beside(stored, written) == _beside(
+        note.raw, written
+    )
+
+
+def _beside(fields: Mapping[bytes, bytes], places: Sequence[bytes]) -> Fields:
+    """Those that lie in none of the places."""
+    return {name: text for name, text in fields.items() if not is_below(name, places)}
 
 
 class Target(NamedTuple):

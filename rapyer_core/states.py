@@ -7,7 +7,7 @@ replaced, never changed, because copies of an instance share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from rapyer_codecs.framing import unframed
@@ -18,10 +18,14 @@ ATTRIBUTE = "__rapyer_state__"
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A field that could not be read. raw: what is stored of it. shown: the stored form of what stands in for it."""
+    """A field that could not be read. raw: what is stored of it. shown: the stored form of what stands in for it.
+
+    written: places in it that operations on this instance have written since, and that it shows.
+    """
 
     raw: Mapping[bytes, bytes]
     shown: Mapping[bytes, bytes]
+    written: tuple[bytes, ...] = ()
 
 
 class State:
@@ -113,6 +117,15 @@ def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     if flat[:1] == [b"~"]:
         return dict(zip(flat[2::2], flat[3::2], strict=True))
     return unframed(flat)
+
+
+def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes], places: Iterable[bytes]) -> None:
+    """Note what is stored of the instance by now, after these places, which it shows, were written. state: before."""
+    unread = state.unread
+    if unread:
+        more = tuple(places)
+        unread = {name: Unread(note.raw, note.shown, (*note.written, *more)) for name, note in unread.items()}
+    attach(obj, State(pk, stored, unread))
 
 
 def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:

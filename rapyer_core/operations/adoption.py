@@ -24,7 +24,7 @@ from rapyer_core.places import (
     way_to,
     with_holders,
 )
-from rapyer_core.states import State, attach, see_stored, state_of
+from rapyer_core.states import see_written, state_of
 
 
 def adopt(target: Target, slot: Slot, fields: Fields) -> None:
@@ -74,7 +74,7 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
     if stored is not None:
         if slot.attribute is None:
             stored = _with_dict_of(slot, stored)
-        attach(obj, State(target.pk, {**stored, slot.name: raw}, state.unread))
+        see_written(obj, state, target.pk, {**stored, slot.name: raw}, (slot.name,))
 
 
 def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes]]) -> None:
@@ -89,7 +89,7 @@ def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes]]) ->
         for slot, _, _ in values:
             if slot.attribute is None and slot.name in shown:
                 stored = _with_dict_of(slot, stored)
-        attach(obj, State(target.pk, {**stored, **shown}, state.unread))
+        see_written(obj, state, target.pk, {**stored, **shown}, shown)
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
@@ -130,10 +130,13 @@ def adopt_change(target: Target, slot: Slot, value: Any, put: Fields, gone: Fiel
         show(slot, target.obj, value)
     except NO_SUCH_PLACE:
         return
-    stored = state_of(target.obj).stored
+    state = state_of(target.obj)
+    stored = state.stored
     if stored is not None:
         kept = {name: text for name, text in stored.items() if name not in gone}
-        see_stored(target.obj, target.pk, {**kept, **put})
+        see_written(
+            target.obj, state, target.pk, {**kept, **put}, [name for name in (*put, *gone) if name != slot.name]
+        )
 
 
 def adopts(target: Target) -> bool:
@@ -158,7 +161,8 @@ def remembered(target: Target) -> Mapping[bytes, bytes]:
 
 def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
     """Note what is stored at the places now, for the next save."""
-    stored = state_of(target.obj).stored
+    state = state_of(target.obj)
+    stored = state.stored
     if stored is None or not places:
         return
     for slot, _ in places:
@@ -168,7 +172,7 @@ def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
     now = {name: value for name, value in stored.items() if names.isdisjoint(with_holders(name))}
     for _, fields in places:
         now.update(fields)
-    see_stored(target.obj, target.pk, now)
+    see_written(target.obj, state, target.pk, now, names)
 
 
 def _with_dict_of(slot: Slot, stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

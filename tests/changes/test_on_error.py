@@ -320,3 +320,48 @@ def test_without_asyncio(url: str, redis_client: redis.Redis) -> None:
         assert len(errors) == 10
     finally:
         sync.close_rapyer()
+
+
+async def _assigned(player: Player) -> None:
+    await rc.assign(player, P.stats.losses, 9)
+
+
+async def _incremented(player: Player) -> None:
+    await rc.increment(player, P.stats.losses, 3)
+
+
+async def _in_a_block(player: Player) -> None:
+    async with rc.pipeline(player) as draft:
+        draft.stats.losses += 3
+
+
+@pytest.mark.parametrize("write", [_assigned, _incremented, _in_a_block])
+async def test_a_write_beside_what_cannot_be_read_does_not_pass_for_a_value(
+    redis_client: redis.Redis, stored: Hash, write: Callable[[Player], Awaitable[None]]
+) -> None:
+    player, _ = await load(redis_client, {"stats.wins": "x"})
+    await write(player)
+    assert player.stats.losses == 9
+    await rc.save(player)
+    assert stored("Player:a") == MOVED | {"stats.wins": "x", "stats.losses": "9"}
+    player.stats.losses = 10
+    await rc.save(player)
+    assert stored("Player:a") == MOVED | {"stats.wins": "x", "stats.losses": "10"}
+    player.stats = Stats(1, 2)
+    await rc.save(player)
+    assert stored("Player:a") == MOVED | {"stats.wins": "1", "stats.losses": "2"}
+
+
+async def test_entries_beside_one_that_cannot_be_read_come_and_go(redis_client: redis.Redis, stored: Hash) -> None:
+    player, _ = await load(redis_client, {"table.k": "z", "table.l": "3"})
+    await rc.put(player, P.table, "a", 1)
+    await rc.merge(player, P.table, {"b": 2, "c": 3})
+    await rc.remove(player, P.table, "b")
+    await rc.save(player)
+    assert stored("Player:a") == MOVED | {"table.k": "z", "table.l": "3", "table.a": "1", "table.c": "3"}
+    del player.table["a"]
+    await rc.save(player)
+    assert stored("Player:a") == MOVED | {"table.k": "z", "table.l": "3", "table.c": "3"}
+    player.table = {"n": 1}
+    await rc.save(player)
+    assert {name for name in stored("Player:a") if name.startswith("table")} == {"table", "table.n"}
