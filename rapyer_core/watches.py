@@ -36,6 +36,9 @@ from rapyer_core.transports.aio import Link, Pool
 TOGETHER = 128
 """Operations of one group, at most."""
 
+STRANGERS = 32
+"""Operations of one group that have no key in common, at most: the server works on one group while another decides."""
+
 Answer = list[Reply] | ServerError | Failed | None
 """To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
 
@@ -578,8 +581,8 @@ class Watches:
         """Blocks watch on connections that nobody needs, or not at all."""
         entering = [member for member in self._entering if not member.future.done()]
         self._entering = []
-        for start in range(0, len(entering), TOGETHER):
-            members = entering[start : start + TOGETHER]
+        for start in range(0, len(entering), STRANGERS):
+            members = entering[start : start + STRANGERS]
             try:
                 # Some connections are left to others, at least one, or the block could not use the session.
                 link = self._pool.spare(reserve=max(1, self._pool.size // 8))
@@ -641,7 +644,7 @@ class Watches:
                 blocked.update(keys)
                 continue
             strange = alone or member.tried
-            if group is None and not strange and latest is not None and len(latest) < TOGETHER:
+            if group is None and not strange and latest is not None and len(latest) < STRANGERS:
                 group = latest
             if group is None:
                 group = []

@@ -2,8 +2,9 @@
 
 A request that is complete in itself (a read, a write without WATCH) needs no connection of its own. A lone request is
 written at once. While others are on their way, or were in the last tick, requests are collected until the end of the
-tick; writes that come one after the other then share a MULTI/EXEC. Each stays its own: its arguments are packed before
-it joins the others, its replies are counted off for it alone, and one that is cancelled in time is not sent.
+tick, or until there are some dozens; writes that come one after the other then share a MULTI/EXEC. Each stays its own:
+its arguments are packed before it joins the others, its replies are counted off for it alone, and one that is cancelled
+in time is not sent.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ ONE_WRITE = 512 * 1024
 
 TOGETHER = 256
 """Commands of one MULTI/EXEC that several share, from which on the next one begins: others wait for it meanwhile."""
+
+EARLY = 32
+"""Requests that are not collected any longer: the server works on them while the tick goes on."""
 
 READ, WRITE, ALONE = range(3)
 """What a request is: sent as it is; a write, in a MULTI/EXEC with others; a write in one of its own."""
@@ -71,7 +75,9 @@ class Line:
             self._outbox.append((packed, count, future, kind))
             if not self._scheduled:
                 self._scheduled = True
-                self._loop.call_soon(self._flush)
+                self._loop.call_soon(self._end_of_tick)
+            elif len(self._outbox) >= EARLY and replies is not None and replies.sound and replies.takes_more:
+                self._flush()
         elif kind is READ:
             replies.send(packed, count, self._pool.due(), future)
         else:
@@ -85,27 +91,30 @@ class Line:
         replies = await self._pool.ask_alone(BEGIN + packed + END, count + 2)
         return outcome(replies, 0, count, alone=True)
 
+    def _end_of_tick(self) -> None:
+        self._scheduled = False
+        self._flush()
+
     def _flush(self) -> None:
         """Send what was collected; first connect, if need be."""
-        self._scheduled = False
         link = self._link
         if link is None:
             return  # closed meanwhile: who waited was told
         wishes, self._outbox = [wish for wish in self._outbox if not wish[2].done()], []
+        if not wishes:
+            return
         replies = link.replies
         if replies is None or not replies.sound:
             self._outbox = wishes
-            if wishes:
-                self._scheduled = True
-                self._connecting = self._pool.start(self._connect(link))
+            self._scheduled = True
+            self._connecting = self._pool.start(self._connect(link))
             return
         if not replies.takes_more:
             self._outbox = wishes  # goes on when the connection does
             return
         wishes = self._measured(wishes)
         self._company = len(wishes) + bool(replies.waiting) > 1
-        if wishes:
-            replies.send_all(_joined(wishes), self._pool.due())
+        replies.send_all(_joined(wishes), self._pool.due())
 
     def _measured(self, wishes: list[Wish]) -> list[Wish]:
         """As many as one write may have; the rest waits for the next tick."""
@@ -114,8 +123,9 @@ class Line:
             size += len(wish[0])
             if size > ONE_WRITE and number:
                 self._outbox = wishes[number:]
-                self._scheduled = True
-                self._loop.call_soon(self._flush)
+                if not self._scheduled:
+                    self._scheduled = True
+                    self._loop.call_soon(self._end_of_tick)
                 return wishes[:number]
         return wishes
 
