@@ -237,15 +237,25 @@ class LoadCode:
                 self.source.line(f"{raw} = fields[{place}]")
                 self.source.line(f"{value}[{key}] = {self.decode(leaf, raw)}")
 
-    def pairs(self, leaf: Leaf, pairs: str, functions: tuple[str, str], value: str) -> None:
-        """Code that takes the entries of a dict out of pairs of name and text. `functions`: from name to key."""
+    def pairs(
+        self, leaf: Leaf, pairs: str, functions: tuple[str, str], value: str, *, only_entries: bool = False
+    ) -> None:
+        """Code that takes the entries of a dict out of pairs of name and text. `functions`: from name to key.
+
+        `only_entries`: anything else among them is left to others; else it is passed over.
+        """
         place, raw, key = (self.source.variable(hint) for hint in ("place", "raw", "key"))
         with self.source.block(f"for {place}, {raw} in {pairs}:"):
             self.source.line(f"{key} = {functions[0]}({place})")
             with self.source.block(f"if {key} is None:"):
                 self.source.line(f"{key} = {functions[1]}({place})")
+            entry = f"{value}[{key}] = {self.decode(leaf, raw)}"
+            if only_entries:
+                self.source.give_up_if(f"{key} is False")
+                self.source.line(entry)
+                return
             with self.source.block(f"if {key} is not False:"):
-                self.source.line(f"{value}[{key}] = {self.decode(leaf, raw)}")
+                self.source.line(entry)
 
     def set_(self, shape: SetShape, value: str, raw: str, name: Name) -> None:
         prefix = self.source.prefix(name)

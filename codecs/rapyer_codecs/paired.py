@@ -106,15 +106,9 @@ class PairsCode(LoadCode):
         assert isinstance(shape.value, Leaf)
         entries = Entries(shape.key, name + b".")
         known, key_of = self.source.constant(entries.known_key, "known"), self.source.constant(entries.key, "key_of")
-        key, place, raw = (self.source.variable(hint) for hint in ("key", "place", "raw"))
         value = self._values[name]
         self.source.line(f"{value} = {{}}")
-        with self.source.block(f"for {place}, {raw} in {pairs}:"):
-            self.source.line(f"{key} = {known}({place})")
-            with self.source.block(f"if {key} is None:"):
-                self.source.line(f"{key} = {key_of}({place})")
-            self.source.give_up_if(f"{key} is False")
-            self.source.line(f"{value}[{key}] = {self.decode(shape.value, raw)}")
+        self.pairs(shape.value, pairs, (known, key_of), value, only_entries=True)
 
     def _by_name(self, shape: RecordShape) -> None:
         """Code that makes `fields` of what follows the fixed places, and reads the containers from it."""
