@@ -85,7 +85,7 @@ class Link:
         Raises as ``roundtrip``, and what `take` does; the connection is closed then.
         """
         if self._unwatch:
-            self.exchange(_UNWATCH, 1)
+            self.exchange(b"", 0)
         channel = self._take()
         answers = channel.flow((pack(part), len(part)) for part in parts)
         done = False
