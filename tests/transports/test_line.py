@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,15 +22,6 @@ from tests.support.proxy import Proxy
 from tests.support.servers import command
 
 ECHO = b"ECHO"
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    """A pool whose shared connection is there already."""
-    pool = Pool(Settings(url))
-    assert await pool.ask([(b"PING",)]) == [b"PONG"]
-    yield pool
-    await pool.close()
 
 
 class Writes:

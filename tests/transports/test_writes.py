@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,15 +14,6 @@ from rapyer_core.requests import Lost, ServerError
 from rapyer_core.settings import Settings
 from rapyer_core.transports import line
 from rapyer_core.transports.aio import Pool
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    """A pool whose shared connection is there already."""
-    pool = Pool(Settings(url))
-    assert await pool.ask([(b"PING",)]) == [b"PONG"]
-    yield pool
-    await pool.close()
 
 
 def execs(client: redis.Redis) -> int:
