@@ -26,7 +26,7 @@ from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import BLANK, State, Unread, attach, remember, state_of
+from rapyer_core.states import State, Unread, attach, remember, state_of
 
 T = TypeVar("T")
 
@@ -101,8 +101,10 @@ class Context:
                 return self._stand_in(obj)
             collection = self.collection(model)
         state, name = state_of(obj), collection.key_name
-        text, key = collection.address(pk_of(obj) if name is None else getattr(obj, name))
-        if state is not BLANK and state.loaded and state.pk != text and state.pk is not None:
+        pk = pk_of(obj) if name is None else getattr(obj, name)
+        known = collection.addresses.get(pk) if type(pk) is str else None
+        text, key = collection.address(pk) if known is None else known
+        if state.pk != text and state.pk is not None and state.loaded:
             raise ConstraintError(
                 model=collection.model.name,
                 pk=state.pk,
@@ -157,7 +159,7 @@ class Collection(Generic[T]):
         self.version = b"%d" % model.version
         self._mark = [EXISTS, self.version]
         self._room = KEY_LIMIT - len(self.head)
-        self._addresses: dict[str, tuple[str, bytes]] = {}
+        self.addresses: dict[str, tuple[str, bytes]] = {}
         self.sites: dict[Any, Any] = {}
         """What operations found out about places of the class."""
         self.settled = model.history.settled
@@ -281,16 +283,16 @@ class Collection(Generic[T]):
         if type(pk) is not str:
             text = self.pk_text(pk)
             return text, self.key(text)
-        found = self._addresses.get(pk)
+        found = self.addresses.get(pk)
         if found is None:
             if self._key_is_text and len(pk) <= self._room and is_plain(pk):
                 found = pk, self.head + pk.encode()
             else:
                 text = self.pk_text(pk)
                 found = text, self.key(text)
-            if len(self._addresses) >= ADDRESSES:
-                self._addresses.clear()
-            self._addresses[pk] = found
+            if len(self.addresses) >= ADDRESSES:
+                self.addresses.clear()
+            self.addresses[pk] = found
         return found
 
     @cached_property

@@ -94,13 +94,16 @@ class Path:
         return ~as_condition(self)
 
 
-_get_model = cast(Any, Path.__dict__["_Path__model"]).__get__
-_get_steps = cast(Any, Path.__dict__["_Path__steps"]).__get__
+owner_of: Callable[[Path], Model[Any]] = cast(Any, Path.__dict__["_Path__model"]).__get__
+"""The model a path belongs to."""
+
+steps_of: Callable[[Path], Steps] = cast(Any, Path.__dict__["_Path__steps"]).__get__
+"""The steps of a path."""
 
 
 def parts_of(path: Path) -> tuple[Model[Any], Steps]:
     """The model a path belongs to and its steps."""
-    return _get_model(path), _get_steps(path)
+    return owner_of(path), steps_of(path)
 
 
 def _child(path: Path, step: str | Item) -> Path:
@@ -195,7 +198,7 @@ class Comparison(Condition):
 
     def matches(self, obj: object) -> bool:
         """Compare; an order between values that have none (None < 3) is False."""
-        found = value_at(obj, _get_steps(self.path))
+        found = value_at(obj, steps_of(self.path))
         if found is MISSING:
             return self.op == "!="
         try:
@@ -221,7 +224,7 @@ class Test(Condition):
 
     def matches(self, obj: object) -> bool:
         """Apply the test."""
-        return self.test(value_at(obj, _get_steps(self.path)))
+        return self.test(value_at(obj, steps_of(self.path)))
 
     def paths(self) -> tuple[Path, ...]:
         """The one path."""

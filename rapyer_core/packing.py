@@ -13,16 +13,23 @@ def exists(key: bytes) -> bytes:
     return b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n" % (len(key), key)
 
 
-def hincrby(key: bytes, name: bytes, by: int) -> bytes:
-    """HINCRBY of a field."""
-    text = b"%d" % by
-    return b"*4\r\n$7\r\nHINCRBY\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-        len(key),
-        key,
-        len(name),
-        name,
-        len(text),
-        text,
+def count(key: bytes, name: bytes, by: int) -> bytes:
+    """Both: whether there is an object, and HINCRBY of one of its fields."""
+    text, size = b"%d" % by, len(key)
+    return (
+        b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n"
+        b"*4\r\n$7\r\nHINCRBY\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+        % (size, key, size, key, len(name), name, len(text), text)
+    )
+
+
+def put(key: bytes, name: bytes, value: bytes) -> bytes:
+    """Whether there is an object, and HSET of one of its fields."""
+    size = len(key)
+    return (
+        b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n"
+        b"*4\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+        % (size, key, size, key, len(name), name, len(value), value)
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, LiteralString, TypeVar, overload
 
 from rapyer_core.collection import OnError
 from rapyer_core.operations import fields, objects, search
-from rapyer_core.operations.fields import UNSET, Options
+from rapyer_core.operations.fields import UNSET
 from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Session, current
@@ -150,7 +150,7 @@ async def assign(
 ) -> None:
     """Give a field a value, whatever it held."""
     chosen = current(session)
-    await chosen.run(fields.assign(chosen.context, obj, path, value, Options(retry, exactly_once)))
+    await chosen.run(fields.assign(chosen.context, obj, path, value, (retry, exactly_once)))
 
 
 @overload
@@ -184,7 +184,7 @@ async def increment(
 ) -> Any:
     """Add to a number, with Python's result (ints of any size, Decimal, nan); the new value."""
     chosen = current(session)
-    return await chosen.run(fields.increment(chosen.context, obj, path, by, Options(retry, exactly_once)))
+    return await chosen.run(fields.increment(chosen.context, obj, path, by, (retry, exactly_once)))
 
 
 async def modify(
@@ -198,7 +198,7 @@ async def modify(
 ) -> V:
     """Replace a field's value by ``function(value)``; the new value. Called again if another writer came first."""
     chosen = current(session)
-    result: V = await chosen.run(fields.modify(chosen.context, obj, path, function, Options(retry, exactly_once)))
+    result: V = await chosen.run(fields.modify(chosen.context, obj, path, function, (retry, exactly_once)))
     return result
 
 
@@ -213,7 +213,7 @@ async def append(
 ) -> None:
     """Add an element at the end of a list."""
     chosen = current(session)
-    await chosen.run(fields.extend(chosen.context, obj, path, [value], Options(retry, exactly_once)))
+    await chosen.run(fields.extend(chosen.context, obj, path, [value], (retry, exactly_once)))
 
 
 async def extend(
@@ -227,7 +227,7 @@ async def extend(
 ) -> None:
     """Add elements at the end of a list."""
     chosen = current(session)
-    await chosen.run(fields.extend(chosen.context, obj, path, values, Options(retry, exactly_once)))
+    await chosen.run(fields.extend(chosen.context, obj, path, values, (retry, exactly_once)))
 
 
 async def insert_at(
@@ -242,7 +242,7 @@ async def insert_at(
 ) -> None:
     """Insert an element before an index of a list, with the rules of ``list.insert``."""
     chosen = current(session)
-    await chosen.run(fields.insert_at(chosen.context, obj, path, index, value, Options(retry, exactly_once)))
+    await chosen.run(fields.insert_at(chosen.context, obj, path, index, value, (retry, exactly_once)))
 
 
 @overload
@@ -302,7 +302,7 @@ async def pop(
     MissingEntry (a KeyError and IndexError) if there is none, unless a default is given.
     """
     chosen = current(session)
-    return await chosen.run(fields.pop(chosen.context, obj, path, key, default, Options(retry, exactly_once)))
+    return await chosen.run(fields.pop(chosen.context, obj, path, key, default, (retry, exactly_once)))
 
 
 @overload
@@ -336,7 +336,7 @@ async def remove(
 ) -> None:
     """Remove a list's first equal element (MissingValue), a set's member or a dict key's entry (MissingEntry)."""
     chosen = current(session)
-    await chosen.run(fields.remove(chosen.context, obj, path, item, Options(retry, exactly_once)))
+    await chosen.run(fields.remove(chosen.context, obj, path, item, (retry, exactly_once)))
 
 
 async def clear(
@@ -349,7 +349,7 @@ async def clear(
 ) -> None:
     """Empty a list, dict or set."""
     chosen = current(session)
-    await chosen.run(fields.clear(chosen.context, obj, path, Options(retry, exactly_once)))
+    await chosen.run(fields.clear(chosen.context, obj, path, (retry, exactly_once)))
 
 
 async def put(
@@ -364,7 +364,7 @@ async def put(
 ) -> None:
     """Set the entry of a dict's key. Puts of different keys never meet."""
     chosen = current(session)
-    await chosen.run(fields.merge(chosen.context, obj, path, {key: value}, Options(retry, exactly_once)))
+    await chosen.run(fields.merge(chosen.context, obj, path, {key: value}, (retry, exactly_once)))
 
 
 async def merge(
@@ -378,7 +378,7 @@ async def merge(
 ) -> None:
     """Set several entries of a dict in one commit; the others stay."""
     chosen = current(session)
-    await chosen.run(fields.merge(chosen.context, obj, path, values, Options(retry, exactly_once)))
+    await chosen.run(fields.merge(chosen.context, obj, path, values, (retry, exactly_once)))
 
 
 async def add(
@@ -391,7 +391,7 @@ async def add(
 ) -> None:
     """Add members to a set."""
     chosen = current(session)
-    await chosen.run(fields.add(chosen.context, obj, path, members, Options(retry, exactly_once)))
+    await chosen.run(fields.add(chosen.context, obj, path, members, (retry, exactly_once)))
 
 
 async def discard(
@@ -404,7 +404,7 @@ async def discard(
 ) -> None:
     """Remove members from a set, those that are there."""
     chosen = current(session)
-    await chosen.run(fields.discard(chosen.context, obj, path, members, Options(retry, exactly_once)))
+    await chosen.run(fields.discard(chosen.context, obj, path, members, (retry, exactly_once)))
 
 
 # -- search --

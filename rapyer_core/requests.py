@@ -24,7 +24,7 @@ Whatever writes waits while a transaction of this process and session, tried in 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from rapyer_codecs.lean import dataclass
 
@@ -156,6 +156,33 @@ class Listen(NamedTuple):
 Request = Batch | Blind | Flow | Update | Exec | Pause | Listen
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
+
+
+READ, WRITE, ALONE = range(3)
+"""What packed commands are: a Batch; a Blind, in a MULTI/EXEC with others; a Blind in one of its own."""
+
+UNUSUAL: Any = object()
+"""What came of a request is not what nearly always comes of it."""
+
+
+class Straight(NamedTuple, Generic[R]):
+    """An operation that is nearly always one request with one kind of answer: it runs without a generator then.
+
+    kind: READ or WRITE. packed, number: the commands, and how many they are. finish: given the subject and the replies,
+    the operation's result, or UNUSUAL. general: makes of the subject the whole operation, whose first request is this
+    same one: it goes on from any other answer, or asks by itself where that has to wait.
+    """
+
+    kind: int
+    packed: bytes
+    number: int
+    subject: Any
+    finish: Callable[[Any, list[Reply]], R]
+    general: Callable[[Any], Operation[R]]
+
+
+straight: Callable[[type[Straight[Any]], tuple[Any, ...]], Straight[Any]] = tuple.__new__
+"""Makes one: a named tuple's own way costs twice as much."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -128,6 +128,21 @@ def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes
     attach(obj, State(pk, stored, unread))
 
 
+def see_field(obj: object, pk: str, name: bytes, raw: bytes) -> None:
+    """The same after one field was written that is not an entry; nothing if the instance was never loaded."""
+    state = state_of(obj)
+    stored = state._stored
+    if type(stored) is not dict:
+        stored = state.stored
+        if stored is None:
+            return
+    now = {**stored, name: raw}
+    if state.unread:
+        see_written(obj, state, pk, now, (name,))
+    else:
+        remember(obj, pk, now)
+
+
 def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:
     """Note what is stored of the instance by now. Fields that could not be read stay noted."""
     attach(obj, State(pk, stored, state_of(obj).unread))

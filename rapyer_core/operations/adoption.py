@@ -24,7 +24,7 @@ from rapyer_core.places import (
     way_to,
     with_holders,
 )
-from rapyer_core.states import see_written, state_of
+from rapyer_core.states import see_field, see_written, state_of
 
 
 def adopt(target: Target, slot: Slot, fields: Fields) -> None:
@@ -65,16 +65,19 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
     obj = target.obj
     if obj is None or target.collection.model.frozen:
         return
+    attribute = slot.attribute
     try:
+        if attribute is not None:
+            object.__setattr__(obj, attribute, value)
+            see_field(obj, target.pk, slot.name, raw)
+            return
         show(slot, obj, value)
     except NO_SUCH_PLACE:
         return
     state = state_of(obj)
     stored = state.stored
     if stored is not None:
-        if slot.attribute is None:
-            stored = _with_dict_of(slot, stored)
-        see_written(obj, state, target.pk, {**stored, slot.name: raw}, (slot.name,))
+        see_written(obj, state, target.pk, {**_with_dict_of(slot, stored), slot.name: raw}, (slot.name,))
 
 
 def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes]]) -> None:

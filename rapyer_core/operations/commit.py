@@ -728,8 +728,10 @@ def blind(
     return replies[1:]
 
 
-Wholes = Sequence[tuple[Target, list[bytes]]]
-"""Objects with their framed fields."""
+Whole = tuple[Target, list[bytes]]
+"""An object with its framed fields."""
+
+Wholes = Sequence[Whole]
 
 
 def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:

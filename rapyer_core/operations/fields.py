@@ -21,9 +21,9 @@ from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
-from rapyer_core.packing import hincrby
+from rapyer_core.packing import count, put
 from rapyer_core.places import is_entry, value_shape
-from rapyer_core.requests import Command, Operation, ServerError
+from rapyer_core.requests import UNUSUAL, WRITE, Operation, Reply, ServerError, Straight, straight
 
 __all__ = [
     "UNSET",
@@ -130,41 +130,82 @@ class PutLeaf(Unit):
         return Change(self.fields, _former(self.slot, seen.fields) if self.slot.former else ())
 
 
-def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> Operation[None]:
+def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> Operation[None] | Straight[None]:
     """Give a field a value, whatever it held. Blind for one stored field."""
     place = Place.of(ctx, obj, path, options)
-    slot, target = place.slot, place.target
+    slot = place.slot
     fields = place.storable(slot, value)
-    if slot.in_ruled:
-        yield from place.edit(Assign(slot, fields))
-    elif is_entry(slot):
-        yield from put_entry(place, fields)
-    elif not _is_narrow(slot):
-        yield from place.edit(Assign(slot, fields))
-    else:
-        if place.may_be_blind:
-            yield from place.blindly((b"HSET", target.key, slot.name, fields[slot.name]))
-        else:
-            yield from place.commit(PutLeaf(target, slot, fields, [slot.name, *slot.former]))
-        adopt(target, slot, fields)
+    if slot.in_ruled or not (is_entry(slot) or _is_narrow(slot)):
+        return place.edit(Assign(slot, fields))
+    if is_entry(slot):
+        return put_entry(place, fields)
+    if not place.may_be_blind:
+        return _put_leaf(place, fields)
+    packed = put(place.target.key, slot.name, fields[slot.name])
+    return straight(Straight, (WRITE, packed, 2, (place, fields), _assigned, _assign))
+
+
+def _assigned(putting: tuple[Place, Fields], replies: list[Reply]) -> Any:
+    place, fields = putting
+    existed, added = replies
+    if existed != 1 or type(added) is not int:
+        return UNUSUAL
+    adopt(place.target, place.slot, fields)
+    return None
+
+
+def _assign(putting: tuple[Place, Fields]) -> Operation[None]:
+    """Put a leaf that needs to see nothing. The putting: the place, and its stored form."""
+    place, fields = putting
+    slot, target = place.slot, place.target
+    yield from place.blindly((b"HSET", target.key, slot.name, fields[slot.name]))
+    adopt(target, slot, fields)
+
+
+def _put_leaf(place: Place, fields: Fields) -> Operation[None]:
+    yield from place.commit(PutLeaf(place.target, place.slot, fields, [place.slot.name, *place.slot.former]))
+    adopt(place.target, place.slot, fields)
 
 
 # -- increment --
 
 
-def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> Operation[Any]:
+def increment(ctx: Context, obj: Any, path: Any, by: Any, options: Options) -> Operation[Any] | Straight[Any]:
     """Add to a number; the new value. An int that is stored by itself: HINCRBY, blind."""
     place = Place.of(ctx, obj, path, options, "leaf")
     site = place.site
     if type(by) is not int or site.number is not int:
         by = _addend(place, by)
-    if site.counter and -_INT64 < by < _INT64 and not place.once:
-        replies = yield from blind(ctx, place.target, _counting(place, by), options.retry, refusable=True)
-        counted = replies[-1]
-        if not isinstance(counted, ServerError):
-            _adopt_count(place, counted)
-            return counted
-        # Past 64 bit, or no canonical number.
+    if not site.counter or not -_INT64 < by < _INT64 or place.once:
+        return _edit_leaf(place, _adder(place, by))
+    if not site.from_zero:
+        return _count((place, by))
+    packed = count(place.target.key, site.slot.name, by)
+    return straight(Straight, (WRITE, packed, 2, (place, by), _counted, _count))
+
+
+def _counted(counting: tuple[Place, int], replies: list[Reply]) -> Any:
+    place = counting[0]
+    existed, counted = replies
+    if existed != 1 or type(counted) is not int:
+        return UNUSUAL
+    _adopt_count(place, counted)
+    return counted
+
+
+def _count(counting: tuple[Place, int]) -> Operation[Any]:
+    """Count a place up. The counting: the place, and by how much."""
+    place, by = counting
+    key, name, start = place.target.key, place.slot.name, place.site.start
+    first = () if start is None else ((b"HSETNX", key, name, start),)
+    replies = yield from blind(
+        place.ctx, place.target, (*first, (b"HINCRBY", key, name, by)), place.retry, refusable=True
+    )
+    counted = replies[-1]
+    if not isinstance(counted, ServerError):
+        _adopt_count(place, counted)
+        return counted
+    # Past 64 bit, or no canonical number.
     return (yield from _edit_leaf(place, _adder(place, by)))
 
 
@@ -180,18 +221,10 @@ def _addend(place: Place, by: Any) -> Any:
     return by
 
 
-def _counting(place: Place, by: int) -> tuple[Command, ...]:
-    """The commands that count a place up. The server may refuse the last, which has no effect then."""
-    key, name, start = place.target.key, place.slot.name, place.site.start
-    if start is None:
-        return (hincrby(key, name, by),)
-    return (b"HSETNX", key, name, start), (b"HINCRBY", key, name, by)
-
-
-def _adopt_count(place: Place, count: int) -> None:
-    slot, text = place.slot, b"%d" % count
+def _adopt_count(place: Place, counted: int) -> None:
+    slot, text = place.slot, b"%d" % counted
     if slot.stands_alone:
-        adopt_value(place.target, slot, count, text)
+        adopt_value(place.target, slot, counted, text)
     else:
         adopt(place.target, slot, {slot.name: text})
 

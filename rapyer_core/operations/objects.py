@@ -25,6 +25,7 @@ from rapyer_core.operations.commit import (
     Change,
     Seen,
     Unit,
+    Whole,
     Wholes,
     blind_delete,
     commit,
@@ -36,9 +37,21 @@ from rapyer_core.operations.commit import (
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
-from rapyer_core.packing import hgetall
+from rapyer_core.packing import hgetall, replace
 from rapyer_core.places import comes_and_goes, places_of
-from rapyer_core.requests import FIRST, Batch, Lost, Operation, Reply, ServerError
+from rapyer_core.requests import (
+    FIRST,
+    READ,
+    UNUSUAL,
+    WRITE,
+    Batch,
+    Lost,
+    Operation,
+    Reply,
+    ServerError,
+    Straight,
+    straight,
+)
 from rapyer_core.retries import Retry
 from rapyer_core.states import BLANK, State, attach, remember, see_stored, state_of
 
@@ -48,13 +61,31 @@ T = TypeVar("T")
 # -- reading --
 
 
-def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) -> Operation[T]:
+def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) -> Straight[T]:
     """Load one object. One round trip. NotFound, DecodeError. on_error: told of fields that cannot be read instead."""
     collection: Collection[T] = ctx.collection_of(cls)
     text, key = collection.address(pk)
-    found = collection.load_reply((yield from _read_whole(ctx, collection, text, key)), text, on_error)
+    return straight(Straight, (READ, hgetall(key), 1, (ctx, collection, text, key, on_error), _loaded, _get))
+
+
+Wanted = tuple[Context, Collection[T], str, bytes, OnError | None]
+"""An object that is to be loaded: the text of its primary key, its key, and as of ``get``."""
+
+
+def _loaded(wanted: Wanted[T], replies: list[Reply]) -> Any:
+    _, collection, pk, _, on_error = wanted
+    reply = replies[0]
+    if type(reply) is not list:
+        return UNUSUAL
+    found = collection.load_reply(reply, pk, on_error)
     if found is None:
-        raise NotFound(model=collection.model.name, pk=text)
+        raise NotFound(model=collection.model.name, pk=pk)
+    return found
+
+
+def _get(wanted: Wanted[T]) -> Operation[T]:
+    ctx, collection, pk, key, _ = wanted
+    found: T = _loaded(wanted, [(yield from _read_whole(ctx, collection, pk, key))])
     return found
 
 
@@ -265,18 +296,48 @@ def _part(fields: Fields, name: bytes, tree: bool) -> Fields:
 
 def save(
     ctx: Context, obj: Any, *, overwrite: bool = False, exactly_once: bool | None = None, retry: Retry | None = None
-) -> Operation[None]:
+) -> Operation[None] | Straight[None]:
     """Write a never loaded object whole (one round trip), of a loaded one what changed (two)."""
     target = _own_target(ctx, obj)
     state = state_of(obj)
-    if state is BLANK or not state.loaded:
-        wholes = ((target, _frame(target)),)
-        if exactly_once or (exactly_once is None and ctx.exactly_once):
-            yield from _replace_once(ctx, wholes, retry)
-        else:
-            yield from write_whole(ctx, wholes)
-        _note_written(wholes)
-        return
+    if state is not BLANK and state.loaded:
+        return _save_loaded(ctx, target, overwrite, exactly_once, retry)
+    pieces = _frame(target)
+    whole = target, pieces
+    if exactly_once or (exactly_once is None and ctx.exactly_once):
+        return _save_whole_once(ctx, whole, retry)
+    collection = target.collection
+    if collection.is_accompanied:
+        return _save_whole((ctx, whole))
+    commands = replace(target.key, collection.version, pieces)
+    return straight(Straight, (WRITE, b"".join(commands), len(commands), (ctx, whole), _saved_whole, _save_whole))
+
+
+def _saved_whole(saving: tuple[Context, Whole], replies: list[Reply]) -> Any:
+    if ServerError in map(type, replies):
+        return UNUSUAL
+    target, pieces = saving[1]
+    remember(target.obj, target.pk, pieces)
+    return None
+
+
+def _save_whole(saving: tuple[Context, Whole]) -> Operation[None]:
+    ctx, whole = saving
+    yield from write_whole(ctx, (whole,))
+    _note_written((whole,))
+
+
+def _save_whole_once(ctx: Context, whole: Whole, retry: Retry | None) -> Operation[None]:
+    yield from _replace_once(ctx, (whole,), retry)
+    _note_written((whole,))
+
+
+def _save_loaded(
+    ctx: Context, target: Target, overwrite: bool, exactly_once: bool | None, retry: Retry | None
+) -> Operation[None]:
+    """Write what changed since the object was loaded."""
+    obj = target.obj
+    state = state_of(obj)
     fields = target.collection.dump(obj, target.pk)
     unit = save_changes(target, dict(state.stored or {}), fields, overwrite)
     yield from commit(ctx, [unit], retry=retry, exactly_once=exactly_once)

@@ -7,14 +7,14 @@ value: one round trip), *narrow* (it needs one or two stored fields: WATCH them 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from typing import Any, NamedTuple
 
 from rapyer_codecs import Item, RapyerError, Slot
 from rapyer_core.collection import Collection, Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
-from rapyer_core.expressions import Path, parts_of
+from rapyer_core.expressions import Path, owner_of, steps_of
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.commit import Outcome, Unit, blind, commit
 from rapyer_core.operations.edits import Edit, EditObject
@@ -22,13 +22,8 @@ from rapyer_core.places import kind_of, value_of, value_shape
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
-
-class Options(NamedTuple):
-    """How one write is done. None: as the session says."""
-
-    retry: Retry | None = None
-    exactly_once: bool | None = None
-
+Options = tuple[Retry | None, bool | None]
+"""How one write is done: ``retry`` and ``exactly_once``. None: as the session says."""
 
 SITES = 512
 """Places of one class that are remembered, at most: there is no end of keys."""
@@ -39,9 +34,10 @@ class Site:
 
     kind: of the place, of an Optional that of its value. blind: a write of it needs to see nothing, unless it must be
     proven to have happened once. number: the type of its values. counter: HINCRBY does what Python's addition would.
+    from_zero: of a counter, for sure: one that is not stored yet starts from 0.
     """
 
-    __slots__ = ("_fixed", "_start", "blind", "counter", "is_key", "kind", "number", "slot")
+    __slots__ = ("_fixed", "_start", "blind", "counter", "from_zero", "is_key", "kind", "number", "slot")
 
     def __init__(self, collection: Collection[Any], slot: Slot) -> None:
         key_slot = collection.key_slot
@@ -53,6 +49,7 @@ class Site:
         self.counter = self.blind and slot.is_counter and not constrained(slot)
         self._fixed = self.counter and _has_fixed_default(collection.model.cls, slot)
         self._start = self._default() if self._fixed else None
+        self.from_zero = self._fixed and self._start is None
 
     @property
     def start(self) -> bytes | None:
@@ -74,8 +71,8 @@ def site_of(collection: Collection[Any], path: Any) -> Site:
     """The site that a path leads to. PathError."""
     known: Any = path
     if type(path) is Path:
-        model, known = parts_of(path)
-        if model.cls is not collection.model.cls:
+        known = steps_of(path)
+        if owner_of(path).cls is not collection.model.cls:
             return Site(collection, collection.slot(path))
     elif type(path) is not str:
         return Site(collection, collection.slot(path))
@@ -90,17 +87,18 @@ def site_of(collection: Collection[Any], path: Any) -> Site:
     return site
 
 
-class Place:
-    """One field of one stored object, and how it may be written."""
+class Place(NamedTuple):
+    """One field of one stored object, and how it may be written.
 
-    __slots__ = ("ctx", "options", "site", "slot", "target")
+    once: whether the write must be proven to have happened exactly once.
+    """
 
-    def __init__(self, ctx: Context, target: Target, site: Site, options: Options) -> None:
-        self.ctx = ctx
-        self.target = target
-        self.site = site
-        self.slot = site.slot
-        self.options = options
+    ctx: Context
+    target: Target
+    site: Site
+    slot: Slot
+    retry: Retry | None
+    once: bool
 
     @classmethod
     def of(cls, ctx: Context, obj: Any, path: Any, options: Options, *kinds: str) -> Place:
@@ -120,17 +118,12 @@ class Place:
             raise ConstraintError(
                 **target.data, path=site.slot.text, reason="the key field of a stored object cannot change"
             )
-        return cls(ctx, target, site, options)
+        retry, once = options
+        return _new_place(cls, (ctx, target, site, site.slot, retry, ctx.exactly_once if once is None else once))
 
     def at(self, slot: Slot) -> Place:
         """Another place of the same object."""
-        return Place(self.ctx, self.target, Site(self.target.collection, slot), self.options)
-
-    @property
-    def once(self) -> bool:
-        """Whether the write must be proven to have happened exactly once."""
-        chosen = self.options.exactly_once
-        return self.ctx.exactly_once if chosen is None else chosen
+        return self._replace(site=Site(self.target.collection, slot), slot=slot)
 
     @property
     def may_be_blind(self) -> bool:
@@ -139,11 +132,11 @@ class Place:
 
     def blindly(self, *commands: Command) -> Operation[list[Reply]]:
         """Write without having seen anything; the replies."""
-        return blind(self.ctx, self.target, commands, self.options.retry)
+        return blind(self.ctx, self.target, commands, self.retry)
 
     def commit(self, unit: Unit) -> Operation[Outcome]:
         """Run one unit."""
-        return commit(self.ctx, [unit], retry=self.options.retry, exactly_once=self.options.exactly_once)
+        return commit(self.ctx, [unit], retry=self.retry, exactly_once=self.once)
 
     def edit(self, edit: Edit) -> Operation[Any]:
         """The whole way: apply the edit to the object; returns the edit's result."""
@@ -173,6 +166,10 @@ class Place:
     def error(self, kind: type[RapyerError], reason: str, **data: Any) -> RapyerError:
         """An error about this place."""
         return kind(**{**self.target.data, "path": self.slot.text, "reason": reason, **data})
+
+
+_new_place: Callable[[type[Place], tuple[Any, ...]], Place] = tuple.__new__
+"""A named tuple's own way to be made costs twice as much."""
 
 
 def is_indexed(collection: Collection[Any], slot: Slot) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, LiteralString, TypeVar, overload
 
 from rapyer_core.collection import OnError
 from rapyer_core.operations import fields, objects, search
-from rapyer_core.operations.fields import UNSET, Options
+from rapyer_core.operations.fields import UNSET
 from rapyer_core.operations.search import Explanation, Report, UpgradeProgress
 from rapyer_core.retries import Retry
 from rapyer_core.sync.sessions import Session, current
@@ -148,7 +148,7 @@ def assign(
 ) -> None:
     """Give a field a value, whatever it held."""
     chosen = current(session)
-    chosen.run(fields.assign(chosen.context, obj, path, value, Options(retry, exactly_once)))
+    chosen.run(fields.assign(chosen.context, obj, path, value, (retry, exactly_once)))
 
 
 @overload
@@ -182,7 +182,7 @@ def increment(
 ) -> Any:
     """Add to a number, with Python's result (ints of any size, Decimal, nan); the new value."""
     chosen = current(session)
-    return chosen.run(fields.increment(chosen.context, obj, path, by, Options(retry, exactly_once)))
+    return chosen.run(fields.increment(chosen.context, obj, path, by, (retry, exactly_once)))
 
 
 def modify(
@@ -196,7 +196,7 @@ def modify(
 ) -> V:
     """Replace a field's value by ``function(value)``; the new value. Called again if another writer came first."""
     chosen = current(session)
-    result: V = chosen.run(fields.modify(chosen.context, obj, path, function, Options(retry, exactly_once)))
+    result: V = chosen.run(fields.modify(chosen.context, obj, path, function, (retry, exactly_once)))
     return result
 
 
@@ -211,7 +211,7 @@ def append(
 ) -> None:
     """Add an element at the end of a list."""
     chosen = current(session)
-    chosen.run(fields.extend(chosen.context, obj, path, [value], Options(retry, exactly_once)))
+    chosen.run(fields.extend(chosen.context, obj, path, [value], (retry, exactly_once)))
 
 
 def extend(
@@ -225,7 +225,7 @@ def extend(
 ) -> None:
     """Add elements at the end of a list."""
     chosen = current(session)
-    chosen.run(fields.extend(chosen.context, obj, path, values, Options(retry, exactly_once)))
+    chosen.run(fields.extend(chosen.context, obj, path, values, (retry, exactly_once)))
 
 
 def insert_at(
@@ -240,7 +240,7 @@ def insert_at(
 ) -> None:
     """Insert an element before an index of a list, with the rules of ``list.insert``."""
     chosen = current(session)
-    chosen.run(fields.insert_at(chosen.context, obj, path, index, value, Options(retry, exactly_once)))
+    chosen.run(fields.insert_at(chosen.context, obj, path, index, value, (retry, exactly_once)))
 
 
 @overload
@@ -300,7 +300,7 @@ def pop(
     MissingEntry (a KeyError and IndexError) if there is none, unless a default is given.
     """
     chosen = current(session)
-    return chosen.run(fields.pop(chosen.context, obj, path, key, default, Options(retry, exactly_once)))
+    return chosen.run(fields.pop(chosen.context, obj, path, key, default, (retry, exactly_once)))
 
 
 @overload
@@ -334,7 +334,7 @@ def remove(
 ) -> None:
     """Remove a list's first equal element (MissingValue), a set's member or a dict key's entry (MissingEntry)."""
     chosen = current(session)
-    chosen.run(fields.remove(chosen.context, obj, path, item, Options(retry, exactly_once)))
+    chosen.run(fields.remove(chosen.context, obj, path, item, (retry, exactly_once)))
 
 
 def clear(
@@ -347,7 +347,7 @@ def clear(
 ) -> None:
     """Empty a list, dict or set."""
     chosen = current(session)
-    chosen.run(fields.clear(chosen.context, obj, path, Options(retry, exactly_once)))
+    chosen.run(fields.clear(chosen.context, obj, path, (retry, exactly_once)))
 
 
 def put(
@@ -362,7 +362,7 @@ def put(
 ) -> None:
     """Set the entry of a dict's key. Puts of different keys never meet."""
     chosen = current(session)
-    chosen.run(fields.merge(chosen.context, obj, path, {key: value}, Options(retry, exactly_once)))
+    chosen.run(fields.merge(chosen.context, obj, path, {key: value}, (retry, exactly_once)))
 
 
 def merge(
@@ -376,7 +376,7 @@ def merge(
 ) -> None:
     """Set several entries of a dict in one commit; the others stay."""
     chosen = current(session)
-    chosen.run(fields.merge(chosen.context, obj, path, values, Options(retry, exactly_once)))
+    chosen.run(fields.merge(chosen.context, obj, path, values, (retry, exactly_once)))
 
 
 def add(
@@ -389,7 +389,7 @@ def add(
 ) -> None:
     """Add members to a set."""
     chosen = current(session)
-    chosen.run(fields.add(chosen.context, obj, path, members, Options(retry, exactly_once)))
+    chosen.run(fields.add(chosen.context, obj, path, members, (retry, exactly_once)))
 
 
 def discard(
@@ -402,7 +402,7 @@ def discard(
 ) -> None:
     """Remove members from a set, those that are there."""
     chosen = current(session)
-    chosen.run(fields.discard(chosen.context, obj, path, members, Options(retry, exactly_once)))
+    chosen.run(fields.discard(chosen.context, obj, path, members, (retry, exactly_once)))
 
 
 # -- search --

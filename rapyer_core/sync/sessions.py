@@ -16,6 +16,8 @@ from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.operations.reading import greet
 from rapyer_core.requests import (
+    READ,
+    UNUSUAL,
     Batch,
     Blind,
     Exec,
@@ -25,6 +27,7 @@ from rapyer_core.requests import (
     Operation,
     Pause,
     Request,
+    Straight,
     Update,
     Watch,
 )
@@ -135,10 +138,28 @@ class Session:
             raise SessionClosed("the session was closed")
         return self._loops.get()
 
-    def run(self, operation: Operation[R], watcher: Watcher | None = None) -> R:
+    def run(self, operation: Operation[R] | Straight[R], watcher: Watcher | None = None) -> R:
         """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
         answer: Any = None
         failure: BaseException | None = None
+        if isinstance(operation, Straight):
+            kind, packed, number, subject, finish, general = operation
+            if self._closed:
+                raise SessionClosed("the session was closed")
+            loop = self._loops.get()
+            asked = kind is READ or not (loop.reserved or loop.watches.held)
+            if asked:
+                try:
+                    answer = loop.pool.send(kind, packed, number)
+                except Exception as error:
+                    failure = error
+                if type(answer) is list:
+                    done: R = finish(subject, answer)
+                    if done is not UNUSUAL:
+                        return done
+            operation = general(subject)
+            if asked:
+                operation.send(None)
         try:
             if self._closed:
                 raise SessionClosed("the session was closed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import redis
@@ -14,9 +13,9 @@ from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.retry import Retry
 
 from rapyer_core.errors import PoolTimeout, SessionClosed
-from rapyer_core.requests import Command, Lost, Reply, ServerError
+from rapyer_core.requests import ALONE, READ, WRITE, Command, Lost, Reply, ServerError
 from rapyer_core.settings import Settings
-from rapyer_core.transports.line import READ, WRITE, Line
+from rapyer_core.transports.line import Line
 from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
 from rapyer_core.transports.wire import (
     AHEAD,
@@ -246,10 +245,16 @@ class Pool:
         self._lent = self.size - len(self._every)
         """Links that can be lent out, at most."""
         self._line = Line(self, shared)
-        self.ask: Callable[[Sequence[Command]], Awaitable[list[Reply]]] = partial(self._line.send, READ)
+        self.send: Callable[[int, bytes, int], Awaitable[Any]] = self._line.send
+        """``ask`` or ``write`` for so many packed commands: of READ, WRITE or ALONE."""
+
+    def ask(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
-        self.write: Callable[..., Awaitable[list[Reply] | ServerError | None]] = partial(self._line.send, WRITE)
-        """Send them as one MULTI/EXEC, which others of this tick may share; what it came to for them."""
+        return self.send(READ, pack(commands), len(commands))
+
+    def write(self, commands: Sequence[Command], alone: bool = False) -> Awaitable[list[Reply] | ServerError | None]:
+        """Send them as one MULTI/EXEC, which others of this tick may share, unless alone; what it came to for them."""
+        return self.send(ALONE if alone else WRITE, pack(commands), len(commands))
 
     async def acquire(self) -> Link:
         """A free link. PoolTimeout when none becomes free in time."""

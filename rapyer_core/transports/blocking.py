@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
-from rapyer_core.requests import Command, Lost, Reply, ServerError, outcome
+from rapyer_core.requests import READ, WRITE, Command, Lost, Reply, ServerError, outcome
 from rapyer_core.settings import Settings
 from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
 from rapyer_core.transports.wire import BEGIN, END, backoff_free_retry, connection_parameters, pack, refused_connection
@@ -182,8 +182,14 @@ class Pool:
 
     def write(self, commands: Sequence[Command], alone: bool = False) -> list[Reply] | ServerError | None:
         """Send them as one MULTI/EXEC; what it came to. alone: it always is, among threads."""
-        count = len(commands)
-        replies = self._exchange(pack((BEGIN, *commands, END)), count + 2)
+        written: list[Reply] | ServerError | None = self.send(WRITE, pack(commands), len(commands))
+        return written
+
+    def send(self, kind: int, packed: bytes, count: int) -> Any:
+        """``ask`` or ``write`` for so many packed commands: of READ or WRITE."""
+        if kind is READ:
+            return self._exchange(packed, count)
+        replies = self._exchange(BEGIN + packed + END, count + 2)
         written = replies[-1]
         return written if type(written) is list else outcome(replies, 0, count, alone=True)
 

@@ -10,13 +10,14 @@ in time is not sent.
 from __future__ import annotations
 
 import asyncio
+from asyncio import Future
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import Command, Lost, outcome
+from rapyer_core.requests import ALONE, READ, WRITE, Lost, outcome
 from rapyer_core.transports.replies import Part, Shared, deliver
-from rapyer_core.transports.wire import BEGIN, END, pack
+from rapyer_core.transports.wire import BEGIN, END
 
 if TYPE_CHECKING:
     from rapyer_core.transports.aio import Link, Pool
@@ -36,10 +37,7 @@ TOGETHER = 256
 EARLY = 32
 """Requests that are not collected any longer: the server works on them while the tick goes on."""
 
-READ, WRITE, ALONE = range(3)
-"""What a request is: sent as it is; a write, in a MULTI/EXEC with others; a write in one of its own."""
-
-Wish = tuple[bytes, int, "asyncio.Future[Any]", int]
+Wish = tuple[bytes, int, Future[Any], int]
 """A packed request: bytes, number of commands, who waits, what it is."""
 
 
@@ -57,19 +55,16 @@ class Line:
         self._connecting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def send(self, kind: int, commands: Sequence[Command], alone: bool = False) -> Awaitable[Any]:
-        """Send the commands, which leave no trace on the connection.
+    def send(self, kind: int, packed: bytes, count: int) -> Awaitable[Any]:
+        """Send so many commands, which leave no trace on the connection.
 
-        Of READ: what they are answered. Of WRITE: they go as one MULTI/EXEC, which others may share, unless alone; what
-        it came to for them, as of a ``Blind``. Raises what ``Link.roundtrip`` does.
+        Of READ: what they are answered. Of WRITE and ALONE: they go as one MULTI/EXEC, which others may share, or not;
+        what it came to for them, as of a ``Blind``. Raises what ``Link.roundtrip`` does.
         """
         link = self._link
-        packed, count = pack(commands), len(commands)
-        if alone:
-            kind = ALONE
         if link is None or count >= MANY or len(packed) >= LARGE:
             return self._alone(packed, count, kind)
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: Future[Any] = Future(loop=self._loop)
         replies = link.replies
         if self._company or self._outbox or replies is None or replies.waiting or not replies.sound:
             self._outbox.append((packed, count, future, kind))
@@ -191,7 +186,7 @@ def _joined(wishes: Sequence[Wish]) -> list[Part]:
     """What is sent for them, in their order. Writes that follow each other make one MULTI/EXEC."""
     parts: list[Part] = []
     bodies: list[bytes] = []
-    members: list[tuple[asyncio.Future[Any], int, int]] = []
+    members: list[tuple[Future[Any], int, int]] = []
     total = 0
 
     def end_of_writes() -> None:

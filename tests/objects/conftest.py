@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +14,7 @@ import rapyer_core as rc
 from rapyer_core.requests import Command
 from rapyer_core.transports import aio, line, wire
 from tests.support.builds import on_every_server
-from tests.support.frames import words
+from tests.support.frames import commands_in, words
 
 pytest_generate_tests = on_every_server
 
@@ -53,18 +54,30 @@ class Trips:
 
 
 @pytest.fixture
-def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
+async def trips(session: rc.Session, monkeypatch: pytest.MonkeyPatch) -> Trips:
     """The round trips of every session, counted."""
     counter = Trips()
     plain = wire.pack
 
-    def pack(commands: Sequence[Command]) -> bytes:
-        counter.batches.append(commands)
-        return plain(commands)
+    by_line = line.Line.send
+    last = b""
 
-    # Both ways to the server pack what goes into one write by itself.
+    def pack(commands: Sequence[Command]) -> bytes:
+        nonlocal last
+        counter.batches.append(commands)
+        last = plain(commands)
+        return last
+
+    def send(self: line.Line, kind: int, packed: bytes, count: int) -> Awaitable[Any]:
+        if packed is not last:
+            counter.batches.append(commands_in(packed))
+        return by_line(self, kind, packed, count)
+
+    # What goes to the server is packed by its transport, or was packed before.
     monkeypatch.setattr(aio, "pack", pack)
-    monkeypatch.setattr(line, "pack", pack)
+    monkeypatch.setattr(line.Line, "send", send)
+    pool = session.loop.pool
+    monkeypatch.setattr(pool, "send", functools.partial(send, pool._line))
     return counter
 
 

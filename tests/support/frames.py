@@ -33,6 +33,17 @@ def words(request: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def commands_in(packed: bytes) -> list[tuple[bytes, ...]]:
+    """The words of each of several requests."""
+    found, buffer = [], bytearray(packed)
+    while buffer:
+        end = _end_of_message(buffer, 0)
+        assert end is not None, packed
+        found.append(words(bytes(buffer[:end])))
+        del buffer[:end]
+    return found
+
+
 def _end_of_message(buffer: bytearray, start: int) -> int | None:
     """The position after the message that starts at `start`; None while it is incomplete."""
     line_end = buffer.find(b"\r\n", start)

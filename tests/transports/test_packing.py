@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,20 +15,26 @@ from rapyer_core.transports.wire import pack
 text = st.binary(max_size=80)
 
 
-@given(key=text, name=text, by=st.integers(-(2**63), 2**63 - 1))
-def test_they_are_what_the_transport_makes_of_the_command(key: bytes, name: bytes, by: int) -> None:
-    assert packing.exists(key) == pack([(b"HEXISTS", key, b"~")])
-    assert packing.hincrby(key, name, by) == pack([(b"HINCRBY", key, name, by)])
+@given(key=text, name=text, value=text, by=st.integers(-(2**63), 2**63 - 1))
+def test_they_are_what_the_transport_makes_of_the_commands(key: bytes, name: bytes, value: bytes, by: int) -> None:
+    exists = (b"HEXISTS", key, b"~")
+    assert packing.exists(key) == pack([exists])
+    assert packing.count(key, name, by) == pack([exists, (b"HINCRBY", key, name, by)])
+    assert packing.put(key, name, value) == pack([exists, (b"HSET", key, name, value)])
     assert packing.hgetall(key) == pack([(b"HGETALL", key)])
 
 
+EXISTS = b"*3\r\n$7\r\nHEXISTS\r\n$5\r\nP:\xc3\xa9x\r\n$1\r\n~\r\n"
+COUNT = b"*4\r\n$7\r\nHINCRBY\r\n$5\r\nP:\xc3\xa9x\r\n$1\r\nn\r\n$3\r\n-12\r\n"
+
+
 @pytest.mark.parametrize(
-    ("packed", "command"),
+    ("packed", "commands"),
     [
-        (b"*3\r\n$7\r\nHEXISTS\r\n$5\r\nP:\xc3\xa9x\r\n$1\r\n~\r\n", (b"HEXISTS", b"P:\xc3\xa9x", b"~")),
-        (b"*4\r\n$7\r\nHINCRBY\r\n$1\r\nk\r\n$1\r\nn\r\n$3\r\n-12\r\n", (b"HINCRBY", b"k", b"n", -12)),
+        (EXISTS, [(b"HEXISTS", b"P:\xc3\xa9x", b"~")]),
+        (EXISTS + COUNT, [(b"HEXISTS", b"P:\xc3\xa9x", b"~"), (b"HINCRBY", b"P:\xc3\xa9x", b"n", -12)]),
     ],
 )
-def test_to_the_letter(packed: bytes, command: Command) -> None:
-    assert pack([command]) == packed
-    assert packed in (packing.exists(b"P:\xc3\xa9x"), packing.hincrby(b"k", b"n", -12))
+def test_to_the_letter(packed: bytes, commands: Sequence[Command]) -> None:
+    assert pack(commands) == packed
+    assert packed in (packing.exists(b"P:\xc3\xa9x"), packing.count(b"P:\xc3\xa9x", b"n", -12))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -95,7 +95,7 @@ async def test_a_large_write_gets_a_connection_of_its_own(pool: Pool) -> None:
 async def test_a_write_that_cannot_be_packed_is_its_callers_error_alone(pool: Pool) -> None:
     good = [pool.write([(b"INCR", b"n")]) for _ in range(50)]
     with pytest.raises(TypeError):
-        await pool.write([(b"SET", b"n", object())])
+        await pool.write([(b"SET", b"n", cast(Any, object()))])
     assert await asyncio.gather(*good) == [[number] for number in range(1, 51)]
 
 
