@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
+import weakref
 from collections import deque
 from collections.abc import (
     Callable,
@@ -32,10 +33,13 @@ from rapyer_codecs.shape import Direct
 from rapyer_codecs.types.mappings import DictShape
 from rapyer_codecs.types.records import RecordShape
 from rapyer_core.errors import ConstraintError
-from rapyer_core.operations.edits import Assign, Call
+from rapyer_core.operations.edits import Assign, Call, Written, after_steps
 from rapyer_core.places import value_of, value_shape
-from rapyer_core.recorders import LATER, Adjust, Copy, Field, Handle, Recorder, inside_of, new_tuple, stepped
-from rapyer_core.tracking import TRACKED, Mark, Step, Tracked, comes_back, tracked, untracked
+from rapyer_core.recorders import LATER, Copy, Handle, Recorder, handle, new_tuple, opened
+from rapyer_core.tracking import TRACKED, Step, Tracked, comes_back, in_place, places_in, tracked, untracked
+
+_new_written: Callable[[type[Written], tuple[Any, ...]], Written] = tuple.__new__
+"""A NamedTuple without a call of Python code."""
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
 """Types of values that nobody can change, so that they need no copy."""
@@ -93,19 +97,19 @@ def _handed_out(recorder: Recorder, slot: Slot, frame: FrameType) -> Any:
             return _copied(recorder, slot, value)
         shape = inner
     if shape.kind == "record" and isinstance(value, tuple):
-        return DraftTuple(recorder, slot)
+        return handle(DraftTuple, recorder, slot)
     if shape.kind == "record" and not isinstance(value, dict):
         made = draft_class(slot) if slot.sure and slot.shape.kind == "record" else Draft
-        return made(recorder, slot)
+        return handle(made, recorder, slot)
     kind: type = getattr(type(value), "__rapyer_plain__", type(value))
     view = _VIEWS.get(kind) if shape.kind in ("list", "dict", "set") else None
     if view is not None:
-        return view(recorder, slot)
+        return handle(view, recorder, slot)
     if kind in TRACKED and slot.is_field:
         counts = recorder.note(slot)
         return tracked(
             value_of(slot, slot.dump(value)) if kind is not type(value) else value,
-            _Reading(recorder.weak, slot, counts),
+            _Reading(weakref.ref(recorder), slot, counts),
             frame,
         )
     return _copied(recorder, slot, value)
@@ -142,15 +146,15 @@ def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
         recorder.record(_whole(recorder, slot, value))
 
 
-def _storable(recorder: Recorder, slot: Slot, value: Any) -> Field:
-    """The value of a place that is one field, as it will be read, and its text.
+def _storable(recorder: Recorder, slot: Slot, value: Any) -> Written:
+    """The assignment of a value to a place that is one field, as it will be read, and its text.
 
     An error if it cannot be stored there, or breaks a rule whatever is stored.
     """
     direct = slot.shape.direct
     if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE and not slot.may_break:
         try:
-            return slot, value, direct.encode(value)
+            return _new_written(Written, (slot, value, direct.encode(value), None))
         except Exception:
             pass  # said below, outside of the handler, what is wrong
     value = plain(value)
@@ -158,7 +162,7 @@ def _storable(recorder: Recorder, slot: Slot, value: Any) -> Field:
     recorder.check(slot, value)
     if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
         value = slot.decode(raw)
-    return slot, value, raw
+    return Written(slot, value, raw)
 
 
 def _whole(recorder: Recorder, slot: Slot, value: Any) -> Assign:
@@ -173,12 +177,8 @@ def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step]) -> Any:
     """Record that the steps are done to what is stored; what they come to in this block."""
     if slot.name == recorder.key:
         _refuse_key(recorder, slot)
-    value = stepped(steps, recorder.held(slot))
-    if slot.is_field:
-        recorder.record_field((slot, value, recorder.encoded(slot, value)), steps)
-    else:
-        recorder.dumped(slot, value)
-        recorder.record(Adjust(slot, steps))
+    value = after_steps(steps, recorder.held(slot))
+    recorder.record_field(Written(slot, value, recorder.encoded(slot, value), steps))
     return value
 
 
@@ -195,17 +195,16 @@ def _store(recorder: Recorder, slot: Slot, value: Any, frame: FrameType) -> None
     if isinstance(value, Tracked):
         mark = value.mark
         if mark is not None and comes_back(mark, frame):
-            reading, _, _, steps, _ = mark
-            if reading.recorder is recorder.weak and reading.slot.name == slot.name:
-                _adjust(recorder, slot, steps)
-                if reading.counts:
-                    recorder.unread(slot)
+            reading, _, _, steps, now = mark
+            if reading.recorder() is recorder and reading.slot.name == slot.name:
+                if not (reading.counts and recorder.take_back(slot, now, steps)):
+                    _adjust(recorder, slot, steps)
+                    if reading.counts:
+                        recorder.unread(slot)
                 return
-    elif isinstance(value, Handle):
+    elif isinstance(value, Handle) and opened(value)[0] is recorder and value.__slot__.name == slot.name:
         # The rest of ``d.items += [x]``, which was recorded already.
-        inside = inside_of(value)
-        if inside.recorder is recorder and inside.slot.name == slot.name:
-            return
+        return
     _assign(recorder, slot, value)
 
 
@@ -216,12 +215,12 @@ def plain(value: Any) -> Any:
     if not issubclass(type(value), _Copied):
         rebuild = _HOLDERS.get(type(value))
         return value if rebuild is None else rebuild(value)
-    inside = inside_of(value)
-    inside.recorder.note(inside.slot, tree=True)
-    found = inside.slot.get(inside.recorder.work)
-    if inside.slot.steps:
-        return value_of(inside.slot, inside.slot.dump(found))
-    collection, pk = inside.recorder.target.collection, inside.recorder.target.pk
+    recorder, slot = opened(value)
+    recorder.note(slot, tree=True)
+    found = slot.get(recorder.work)
+    if slot.steps:
+        return value_of(slot, slot.dump(found))
+    collection, pk = recorder.target.collection, recorder.target.pk
     return collection.load(collection.dump(found, pk), pk)
 
 
@@ -265,28 +264,28 @@ class Draft(_Copied):
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The class that it stands for: for isinstance, and for super() in methods of the class."""
-        return _class_of(inside_of(self).slot)
+        return _class_of(self.__slot__)
 
     def __getattr__(self, name: str) -> Any:
         if _is_special(name):
             raise AttributeError(f"a draft has no {name}")
-        slot = inside_of(self).slot
+        slot = self.__slot__
         try:
             child = slot.child(name)
         except RapyerError:
-            inside_of(self).unchecked.check_there()
+            self.__recorder__.check_there()
             return _class_member(self, _class_of(slot), name)
         return _read(self, child, sys._getframe(1))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        inside = inside_of(self)
+        slot = self.__slot__
         try:
-            child = inside.slot.child(name)
+            child = slot.child(name)
         except RapyerError:
-            if not _set_property(self, _class_of(inside.slot), name, value):
+            if not _set_property(self, _class_of(slot), name, value):
                 raise
             return
-        _store(inside.recorder, child, value, sys._getframe(1))
+        _store(opened(self)[0], child, value, sys._getframe(1))
 
     def __delattr__(self, name: str) -> NoReturn:
         raise TypeError("a field cannot be deleted; assign None or another value")
@@ -331,138 +330,124 @@ def draft_class(slot: Slot) -> type[Draft]:
     """The drafts of a record that is there whenever the object is: a property for each field. Made once for a place."""
     if slot.view is None:
         body: dict[str, Any] = {"__slots__": (), "__module__": __name__}
-        writers: dict[str, _Setter] = {}
+        places: dict[str, Slot] = {}
         for part in slot.parts():
             name = str(part.steps[-1])
-            read, writers[name] = _access(part)
+            places[name] = part
             if not _is_special(name):
-                body[name] = property(read)
-        body["__setattr__"] = _setter(writers)
+                body[name] = property(_getter(part))
+        body["__setattr__"] = _setter(places)
         slot.view = type("Draft", (Draft,), body)
     made: type[Draft] = slot.view
     return made
-
-
-_Getter = Callable[[Any], Any]
-_Setter = Callable[[Any, Any, FrameType], None]
-"""Takes the draft, the value, and the frame of the code that assigns."""
 
 
 def _is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def _access(slot: Slot) -> tuple[_Getter, _Setter]:
-    """What reads a field and what writes it. The common case of each kind is told without looking at its value."""
+def _getter(slot: Slot) -> Callable[[Any], Any]:
+    """What reads a field. The common case of each kind is told without looking at its value."""
     shape = slot.shape
     if slot.sure and slot.stands_alone and shape.direct is not None and shape.direct.type in _IMMUTABLE & set(TRACKED):
         return _tracked_field(slot, shape.direct)
     if slot.sure and isinstance(shape, RecordShape) and not (shape.plan.subscript or issubclass(shape.cls, tuple)):
-        return _record_field(slot), _writer(slot)
+        return _record_field(slot)
     if slot.sure and isinstance(shape, DictShape) and shape.kind == "dict" and shape.cls is dict:
-        return _dict_field(slot), _writer(slot)
-    return lambda draft: _read(draft, slot, sys._getframe(1)), _writer(slot)
+        return _dict_field(slot)
+    return lambda draft: _read(draft, slot, sys._getframe(1))
 
 
-def _tracked_field(slot: Slot, direct: Direct) -> tuple[_Getter, _Setter]:
+def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
     """Of a field that can be read without the others: as long as nothing was written to it, and nothing else loaded."""
-    name, decode, encode, kind = slot.name, direct.decode, direct.encode, TRACKED[direct.type]
-    general = _writer(slot)
+    name, base, decode, tracked_class = slot.name, direct.type, direct.decode, TRACKED[direct.type]
 
     def read(draft: Any) -> Any:
-        recorder = inside_of(draft).unchecked
+        recorder: Recorder = draft.__recorder__
         frame = sys._getframe(1)
-        if recorder.first is LATER and name not in recorder.single and not recorder.deleted:
-            try:
-                value = decode(recorder.entry[name])  # type: ignore[index]  # it is there: or there is no LATER
-            except Exception:
-                value = None  # said below, outside of the handler, what is wrong
-            if value is not None:
-                # Nothing that the block wrote lies above it, so the reading counts.
-                exact = recorder.exact
-                exact[name] = exact.get(name, 0) + 1
-                made = kind(value)
-                made.mark = (new_tuple(_Reading, (recorder.weak, slot, True)), frame.f_code, frame.f_lasti, (), value)
-                return made
-        return _read(draft, slot, frame)
+        if recorder.first is not LATER or name in recorder.single or recorder.deleted:
+            return _read(draft, slot, frame)
+        try:
+            value = decode(recorder.entry[name])  # type: ignore[index]  # it is there: or there is no LATER
+        except Exception:
+            value = None  # said below, outside of the handler, what is wrong
+        if value is None:
+            return _read(draft, slot, frame)
+        # Nothing that the block wrote lies above it, so the reading counts.
+        exact = recorder.exact
+        exact[name] = exact.get(name, 0) + 1
+        code, at = frame.f_code, frame.f_lasti
+        place = places_in.get((id(code), at))
+        if place is None:
+            place = in_place(code, at)
+        if place and place.kind is base:
+            recorder.coming = place, slot
+            return value
+        made = tracked_class(value)
+        made.mark = (new_tuple(_Reading, (weakref.ref(recorder), slot, True)), code, at, (), value)
+        return made
 
-    def write(draft: Any, value: Any, frame: FrameType) -> None:
-        recorder = inside_of(draft).unchecked
-        mark: Mark | None = value.mark if type(value) is kind else None
-        if (
-            mark is not None
-            and recorder.first is LATER
-            and recorder.open
-            and name not in recorder.single
-            and name != recorder.key
-            and comes_back(mark, frame)
-        ):
-            reading, _, _, steps, now = mark
-            if reading.slot is slot and reading.recorder is recorder.weak:
-                # It is the very value that is stored there, with the steps done to it.
-                try:
-                    raw = encode(now)
-                except Exception:
-                    raw = None  # said below, outside of the handler, what is wrong
-                if raw is not None:
-                    recorder.record_back((slot, now, raw), steps)
-                    return
-        general(draft, value, frame)
-
-    return read, write
+    return read
 
 
-def _record_field(slot: Slot) -> _Getter:
+def _record_field(slot: Slot) -> Callable[[Any], Any]:
     name = slot.name
 
     def read(draft: Any) -> Any:
-        recorder = inside_of(draft).unchecked
+        recorder: Recorder = draft.__recorder__
         # An instance of a subclass has an own field.
         if recorder.first is LATER and not recorder.deleted and name not in (recorder.entry or ()):
-            return draft_class(slot)(recorder, slot)
+            return handle(draft_class(slot), recorder, slot)
         return _read(draft, slot, sys._getframe(1))
 
     return read
 
 
-def _dict_field(slot: Slot) -> _Getter:
+def _dict_field(slot: Slot) -> Callable[[Any], Any]:
     def read(draft: Any) -> Any:
-        recorder = inside_of(draft).unchecked
+        recorder: Recorder = draft.__recorder__
         if recorder.first is LATER and not recorder.deleted:
-            return DraftDict(recorder, slot)
+            return handle(DraftDict, recorder, slot)
         return _read(draft, slot, sys._getframe(1))
 
     return read
 
 
 def _read(draft: Any, slot: Slot, frame: FrameType) -> Any:
-    recorder = inside_of(draft).recorder
+    recorder, _ = opened(draft)
     recorder.check_there()
     return _handed_out(recorder, slot, frame)
 
 
-def _writer(slot: Slot) -> _Setter:
-    def write(draft: Any, value: Any, frame: FrameType) -> None:
-        _store(inside_of(draft).recorder, slot, value, frame)
+def _setter(places: Mapping[str, Slot]) -> Callable[[Any, str, Any], None]:
+    """What writes the fields. Of a value that was changed in place it is known what became of it."""
 
-    return write
-
-
-def _setter(writers: Mapping[str, _Setter]) -> Callable[[Any, str, Any], None]:
     def __setattr__(draft: Any, name: str, value: Any) -> None:
-        write = writers.get(name)
-        if write is None:
+        slot = places.get(name)
+        if slot is None:
             Draft.__setattr__(draft, name, value)
-        else:
-            write(draft, value, sys._getframe(1))
+            return
+        recorder: Recorder = draft.__recorder__
+        frame = sys._getframe(1)
+        coming, recorder.coming = recorder.coming, None
+        if coming is not None and coming[1] is slot:
+            code, first, end, kind, steps = coming[0]
+            if (
+                frame.f_code is code
+                and first <= frame.f_lasti < end
+                and type(value) is kind
+                and recorder.take_back(slot, value, steps)
+            ):
+                return
+        _store(opened(draft)[0], slot, value, frame)
 
     return __setattr__
 
 
 def _described(view: Any) -> str:
-    inside = inside_of(view)
-    data = inside.recorder.target.data
-    where = f".{inside.slot.text}" if inside.slot.steps else ""
+    recorder, slot = opened(view)
+    data = recorder.target.data
+    where = f".{slot.text}" if slot.steps else ""
     return f"<draft of {data['model']}({data['pk']}){where}>"
 
 
@@ -503,32 +488,31 @@ class _View(_Copied):
     @property
     def _all(self) -> Any:
         """The container itself, all of it read."""
-        inside = inside_of(self)
-        inside.recorder.note(inside.slot, tree=True)
-        return inside.slot.get(inside.recorder.work)
+        recorder, slot = opened(self)
+        recorder.note(slot, tree=True)
+        return slot.get(recorder.work)
 
     @property
     def _unread(self) -> Any:
         """The container itself, not counted as read."""
-        inside = inside_of(self)
-        return inside.slot.get(inside.recorder.work)
+        recorder, slot = opened(self)
+        return slot.get(recorder.work)
 
     def _child(self, key: Any) -> Slot:
-        inside = inside_of(self)
         try:
-            return inside.slot.entry(key if type(key) is str else plain(key))
+            return self.__slot__.entry(key if type(key) is str else plain(key))
         except RapyerError:
-            target = inside.recorder.target
+            target = opened(self)[0].target
             with target.collection.named(target.pk):
                 raise
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        inside = inside_of(self)
-        return inside.recorder.record(Call(inside.slot, method, lambda: arguments))
+        recorder, slot = opened(self)
+        return recorder.record(Call(slot, method, lambda: arguments))
 
     def _fresh(self, values: Iterable[Any]) -> Callable[[], list[Any]]:
         """Makes the elements anew at each call; refuses now what cannot be stored."""
-        recorder, place = inside_of(self).recorder, self._child(0)
+        recorder, place = opened(self)[0], self._child(0)
         dumped = []
         for value in map(plain, values):
             dumped.append(recorder.dumped(place, value))
@@ -558,22 +542,22 @@ class DraftList(_View, MutableSequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(len(self._all))[index]]
-        inside = inside_of(self)
+        recorder, _ = opened(self)
         position = self._position(index)
         child = self._child(position)
-        inside.recorder.note(child, tree=True)
-        return _handed_out(inside.recorder, child, sys._getframe(1))
+        recorder.note(child, tree=True)
+        return _handed_out(recorder, child, sys._getframe(1))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        inside = inside_of(self)
+        recorder, slot = opened(self)
         if isinstance(index, slice):
             make = self._fresh(list(plain(value)))
             _ = self._all
-            inside.recorder.record(Call(inside.slot, "__setitem__", lambda: (index, make())))
+            recorder.record(Call(slot, "__setitem__", lambda: (index, make())))
             return
         child = self._child(self._position(index))
-        inside.recorder.note(child, tree=True)
-        _store(inside.recorder, child, value, sys._getframe(1))
+        recorder.note(child, tree=True)
+        _store(recorder, child, value, sys._getframe(1))
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
@@ -581,13 +565,13 @@ class DraftList(_View, MutableSequence[Any]):
             self._call("__delitem__", index)
             return
         position = self._position(index)
-        inside_of(self).recorder.note(self._child(position), tree=True)
+        opened(self)[0].note(self._child(position), tree=True)
         self._call("__delitem__", position)
 
     def _position(self, index: Any) -> int:
         """The index counted from 0, the length of the list read; of the whole list, if the block moved elements."""
-        inside = inside_of(self)
-        inside.recorder.note(inside.slot, tree=inside.recorder.rearranged(inside.slot))
+        recorder, slot = opened(self)
+        recorder.note(slot, tree=recorder.rearranged(slot))
         held = self._unread
         try:
             return int(range(len(held))[index])
@@ -596,10 +580,10 @@ class DraftList(_View, MutableSequence[Any]):
 
     def insert(self, index: int, value: Any) -> None:
         """Insert before the index. Only the length counts as read."""
-        inside = inside_of(self)
-        inside.recorder.note(inside.slot, tree=inside.recorder.rearranged(inside.slot))
+        recorder, slot = opened(self)
+        recorder.note(slot, tree=recorder.rearranged(slot))
         make = self._fresh([value])
-        inside.recorder.record(Call(inside.slot, "insert", lambda: (index, make()[0])))
+        recorder.record(Call(slot, "insert", lambda: (index, make()[0])))
 
     def append(self, value: Any) -> None:
         """Add at the end. Reads nothing."""
@@ -607,9 +591,9 @@ class DraftList(_View, MutableSequence[Any]):
 
     def extend(self, values: Iterable[Any]) -> None:
         """Add at the end. Reads nothing."""
-        inside = inside_of(self)
+        recorder, slot = opened(self)
         make = self._fresh(plain(values))
-        inside.recorder.record(Call(inside.slot, "extend", lambda: (make(),)))
+        recorder.record(Call(slot, "extend", lambda: (make(),)))
 
     def __iadd__(self, values: Iterable[Any]) -> DraftList:  # type: ignore[misc]  # `+` gives an ordinary list
         self.extend(values)
@@ -651,7 +635,7 @@ class DraftList(_View, MutableSequence[Any]):
     def pop(self, index: int = -1) -> Any:
         """Take out an element. The length and the element count as read."""
         position = self._position(index)
-        inside_of(self).recorder.note(self._child(position), tree=True)
+        opened(self)[0].note(self._child(position), tree=True)
         return self._call("pop", position)
 
     def remove(self, value: Any) -> None:
@@ -665,8 +649,8 @@ class DraftList(_View, MutableSequence[Any]):
 
     def sort(self, *, key: Any = None, reverse: bool = False) -> None:
         """Sort in place. The whole list counts as read."""
-        inside, make = inside_of(self), self._fresh(sorted(plain(self), key=key, reverse=reverse))
-        inside.recorder.record(Call(inside.slot, "__setitem__", lambda: (slice(None), make())))
+        (recorder, slot), make = opened(self), self._fresh(sorted(plain(self), key=key, reverse=reverse))
+        recorder.record(Call(slot, "__setitem__", lambda: (slice(None), make())))
 
     def reverse(self) -> None:
         """Turn round in place. The whole list counts as read."""
@@ -691,8 +675,8 @@ class DraftList(_View, MutableSequence[Any]):
 
     async def aset(self, values: Iterable[Any]) -> None:
         """Record that the list gets these elements."""
-        inside = inside_of(self)
-        _assign(inside.recorder, inside.slot, list(values))
+        recorder, slot = opened(self)
+        _assign(recorder, slot, list(values))
 
     async def aclear(self) -> None:
         """Record that it is emptied."""
@@ -705,29 +689,29 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Any:
-        inside = inside_of(self)
+        recorder, _ = opened(self)
         child = self._child(key)
         if plain(key) not in self._unread:
-            inside.recorder.note(child)
+            recorder.note(child)
             raise KeyError(key)
-        return _handed_out(inside.recorder, child, sys._getframe(1))
+        return _handed_out(recorder, child, sys._getframe(1))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        _store(inside_of(self).recorder, self._child(key), value, sys._getframe(1))
+        _store(opened(self)[0], self._child(key), value, sys._getframe(1))
 
     def __delitem__(self, key: Any) -> None:
-        inside = inside_of(self)
+        recorder, slot = opened(self)
         child = self._child(key)
-        inside.recorder.note(child)
+        recorder.note(child)
         key = plain(key)
-        inside.recorder.record(Call(inside.slot, "__delitem__", lambda: (key,), child))
+        recorder.record(Call(slot, "__delitem__", lambda: (key,), child))
 
     def __contains__(self, key: object) -> bool:
         try:
             child = self._child(key)
         except RapyerError:
             return False
-        inside_of(self).recorder.note(child)
+        opened(self)[0].note(child)
         return plain(key) in self._unread
 
     def __iter__(self) -> Iterator[Any]:
@@ -765,35 +749,33 @@ class DraftDict(_View, MutableMapping[Any, Any]):
 
     def pop(self, key: Any, *default: Any) -> Any:
         """Take out an entry. The key counts as read."""
-        inside = inside_of(self)
+        recorder, slot = opened(self)
         child = self._child(key)
-        inside.recorder.note(child)
+        recorder.note(child)
         key = plain(key)
         if key not in self._unread:
             if default:
                 return default[0]
             raise KeyError(key)
-        return inside.recorder.record(Call(inside.slot, "pop", lambda: (key,), child))
+        return recorder.record(Call(slot, "pop", lambda: (key,), child))
 
     def update(self, *others: Any, **values: Any) -> None:
         """Set entries, all or none of them. Reads nothing."""
         entries = dict(*map(plain, others), **values) if others else values
-        inside = inside_of(self)
-        recorder = inside.recorder if inside.unchecked.moved else inside.unchecked
-        known = inside.slot.entries
-        fields: list[Field] = []
-        edits: list[Assign] = []
+        recorder, slot = opened(self)
+        known = slot.entries
+        alone: list[Written] = []
+        wide: list[Assign] = []
         for key, value in entries.items():
-            slot = known.get(key) if type(key) is str else None
-            if slot is None:
-                slot = self._child(key)
-            if slot.is_field:
-                fields.append(_storable(recorder, slot, value))
+            place = known.get(key) if type(key) is str else None
+            if place is None:
+                place = self._child(key)
+            if place.is_field:
+                alone.append(_storable(recorder, place, value))
             else:
-                edits.append(_whole(recorder, slot, value))
-        for field in fields:
-            recorder.record_field(field)
-        for edit in edits:
+                wide.append(_whole(recorder, place, value))
+        recorder.record_fields(alone)
+        for edit in wide:
             recorder.record(edit)
 
     def clear(self) -> None:
@@ -818,8 +800,8 @@ class DraftDict(_View, MutableMapping[Any, Any]):
 
     async def aset(self, values: Any) -> None:
         """Record that the dict gets these entries."""
-        inside = inside_of(self)
-        _assign(inside.recorder, inside.slot, dict(values))
+        recorder, slot = opened(self)
+        _assign(recorder, slot, dict(values))
 
     async def aclear(self) -> None:
         """Record that it is emptied."""
@@ -832,10 +814,10 @@ class DraftSet(_View, MutableSet[Any]):
     __slots__ = ()
 
     def __contains__(self, member: object) -> bool:
-        inside = inside_of(self)
+        recorder, slot = opened(self)
         member = plain(member)
         try:
-            inside.recorder.note_field(inside.slot.entry_name(member))
+            recorder.note_field(slot.entry_name(member))
         except RapyerError:
             return False
         return member in self._unread
@@ -859,13 +841,13 @@ class DraftSet(_View, MutableSet[Any]):
         self._call("discard", self._storable(value))
 
     def _checked(self, value: Any) -> Any:
-        member, inside = self._storable(value), inside_of(self)
-        inside.recorder.check_parts(inside.slot, {member})
+        member, (recorder, slot) = self._storable(value), opened(self)
+        recorder.check_parts(slot, {member})
         return member
 
     def _storable(self, value: Any) -> Any:
-        member, inside = plain(value), inside_of(self)
-        inside.recorder.dumped(inside.slot, {member})
+        member, (recorder, slot) = plain(value), opened(self)
+        recorder.dumped(slot, {member})
         return member
 
     def remove(self, value: Any) -> None:
@@ -994,30 +976,28 @@ class DraftSet(_View, MutableSet[Any]):
 
     async def aset(self, values: Iterable[Any]) -> None:
         """Record that the set gets these members."""
-        inside = inside_of(self)
-        _assign(inside.recorder, inside.slot, set(values))
+        recorder, slot = opened(self)
+        _assign(recorder, slot, set(values))
 
     async def aclear(self) -> None:
         """Record that it is emptied."""
         self.clear()
 
 
-_VIEWS: dict[type, Callable[[Recorder, Slot], Any]] = {list: DraftList, dict: DraftDict, set: DraftSet}
+_VIEWS: dict[type, type[_View]] = {list: DraftList, dict: DraftDict, set: DraftSet}
 
 
 def draft_of(recorder: Recorder) -> Any:
     """The draft of a whole object."""
     root = recorder.target.collection.mapper.root
-    made: type[Draft] = root.view or draft_class(root)
-    return made(recorder, root)
+    return handle(root.view or draft_class(root), recorder, root)
 
 
 def recorder_of(draft: Any) -> Recorder | None:
     """The recorder behind a draft of a whole object; None for anything else."""
     if not issubclass(type(draft), Draft):
         return None
-    inside = inside_of(draft)
-    return None if inside.slot.steps else inside.recorder
+    return None if draft.__slot__.steps else opened(draft)[0]
 
 
 __all__ = [

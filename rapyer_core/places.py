@@ -155,15 +155,15 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     _set(obj, slot.steps[0], value)
 
 
-def show_fields(obj: Any, values: Iterable[tuple[Slot, Any, bytes]]) -> dict[bytes, bytes]:
-    """Put values of places that are one field each, given with their texts, in the manner of :func:`show`.
+def show_fields(obj: Any, values: Iterable[tuple[Slot, Any, bytes, Any]]) -> dict[bytes, bytes]:
+    """Put values of places that are one field each, given with their texts (and more), in the manner of :func:`show`.
 
     The fields of those that the instance has.
     """
     shown: dict[bytes, bytes] = {}
     own: dict[Any, dict[Any, Any]] = {}
     """Dicts that were copied for this: further entries can be put there as they are."""
-    for slot, value, raw in values:
+    for slot, value, raw, _ in values:
         try:
             if slot.attribute is not None:
                 object.__setattr__(obj, slot.attribute, value)

@@ -7,9 +7,8 @@ changed is a Conflict; otherwise the edits are applied to what is stored by then
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
@@ -17,10 +16,22 @@ from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
 from rapyer_core.operations.commit import Change, Seen, Unit
-from rapyer_core.operations.edits import Assign, Call, Edit, after_change, applied, changed_fields, check_rules
+from rapyer_core.operations.edits import (
+    Assign,
+    Call,
+    Edit,
+    Written,
+    after_change,
+    after_steps,
+    applied,
+    changed_fields,
+    check_rules,
+)
 from rapyer_core.places import put_in_own, stored_names
 from rapyer_core.states import State, attach, see_stored
-from rapyer_core.tracking import Step, done
+from rapyer_core.tracking import Coming, Step
+
+H = TypeVar("H", bound="Handle")
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
 """Methods of containers after which the other elements are where they were."""
@@ -32,33 +43,6 @@ LATER: Any = object()
 
 new_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
 """Makes a NamedTuple without a call of Python code."""
-
-
-Field = tuple[Slot, Any, bytes]
-"""A place that is one field: with its new value, as it will be read, and the text of that."""
-
-
-class Adjust(NamedTuple):
-    """A value that came straight back to its place: these steps are done to what is there."""
-
-    slot: Slot
-    steps: Sequence[Step]
-
-    @property
-    def touched(self) -> Slot:
-        """The place itself."""
-        return self.slot
-
-    def apply(self, root: Any) -> None:
-        """Do the steps, and put what they come to."""
-        put_in_own(self.slot, root, stepped(self.steps, self.slot.get(root)))
-
-
-def stepped(steps: Sequence[Step], value: Any) -> Any:
-    """What the steps make of the value of a place. LookupError if it has none."""
-    if value is None:
-        raise LookupError
-    return done(steps, value)
 
 
 @dataclass(slots=True)
@@ -86,6 +70,7 @@ class Recorder(Unit):
         "_own",
         "after",
         "attempts",
+        "coming",
         "copies",
         "created",
         "deleted",
@@ -105,7 +90,6 @@ class Recorder(Unit):
         "single",
         "target",
         "trees",
-        "weak",
         "written",
     )
 
@@ -132,17 +116,17 @@ class Recorder(Unit):
         self.created = False
         self.deleted = False
         self.open = True
-        self.weak = weakref.ref(self)
-        """For values that were read: they may outlive their block by far, and must not keep it alive."""
         self.edits: list[Edit] = []
         self.may_break = False
         """Whether something was written that may break a rule."""
         self.exact: dict[bytes, int] = {}
         """Fields that were read, and how often."""
+        self.coming: Coming | None = None
+        """The last value that was read, if it comes back next."""
         self.trees: set[bytes] = set()
         """Names that were read with all that lies below them."""
-        self.single: dict[bytes, Field] = {}
-        """What was written to single fields of a working copy that is not loaded yet."""
+        self.single: dict[bytes, Written] = {}
+        """What was written last to single fields of a working copy that is not loaded yet."""
         self.written: Fields | None = {}
         """The stored form of what was written, if it was single fields alone, else None; once it is summed up."""
         self._holders: set[bytes] = set()
@@ -170,7 +154,7 @@ class Recorder(Unit):
         if self.first is LATER:
             assert self.entry is not None
             obj = self.target.collection.load(self.entry, self.target.pk)
-            for slot, value, _ in self.single.values():
+            for slot, value, _, _ in self.single.values():
                 put_in_own(slot, obj, value)
             self._sum_up(self.single.values())
             self.work = obj
@@ -186,7 +170,7 @@ class Recorder(Unit):
         if self.first is LATER and self.entry is not None and slot.stands_alone:
             written = self.single.get(slot.name)
             if written is not None:
-                return written[1]
+                return written.value
             raw = self.entry.get(slot.name)
             if raw is not None and self._is_below_stored(slot, self.entry):
                 try:
@@ -247,45 +231,66 @@ class Recorder(Unit):
             self._own.append(edit.slot)
         return result
 
-    def record_field(self, field: Field, steps: Sequence[Step] | None = None) -> None:
-        """The same for a place that is one field, whose new value and its stored form are known already.
-
-        steps: what was done to its value; None: it was assigned.
-        """
+    def record_field(self, edit: Written) -> None:
+        """The same for a place that is one field, whose new value is known already."""
         if not self.open:
             self.check_open()
-        slot, value, raw = field
-        edit: Assign | Adjust
-        if steps is None:
-            edit = new_tuple(Assign, (slot, {slot.name: raw}))
+        slot = edit.slot
+        if edit.steps is None:
             if self.copies:
                 self._settle(edit)
             self._own.append(slot)
-        else:
-            edit = new_tuple(Adjust, (slot, steps))
         if self.first is LATER and slot.stands_alone:
-            self.single[slot.name] = field
+            self.single[slot.name] = edit
         else:
-            put_in_own(slot, self.work, value)
-            self._sum_up((field,))
+            put_in_own(slot, self.work, edit.value)
+            self._sum_up((edit,))
         self.edits.append(edit)
 
-    def record_back(self, field: Field, steps: Sequence[Step]) -> None:
-        """The same for a value that came straight back, to a field that stands alone and was not written to before, of
-        a working copy that is not loaded yet. It was not read then.
-        """
-        slot = field[0]
-        name = slot.name
-        self.single[name] = field
-        self.edits.append(new_tuple(Adjust, (slot, steps)))
-        left = self.exact.pop(name, 1) - 1
-        if left:
-            self.exact[name] = left
+    def record_fields(self, edits: Sequence[Written]) -> None:
+        """The same for several, which were assigned."""
+        if self.open and self.first is LATER and not self.copies:
+            single, own = self.single, self._own
+            for edit in edits:
+                slot = edit.slot
+                if slot.stands_alone:
+                    single[slot.name] = edit
+                    own.append(slot)
+                    self.edits.append(edit)
+                else:
+                    self.record_field(edit)
+        else:
+            for edit in edits:
+                self.record_field(edit)
 
-    def _sum_up(self, fields: Iterable[Field]) -> None:
+    def take_back(self, slot: Slot, value: Any, steps: Sequence[Step]) -> bool:
+        """Record that a value which was read came straight back, with these steps done to it, so that it was not read;
+        if nothing was written to the place before, and nothing else loaded. Else nothing is done.
+        """
+        name = slot.name
+        if self.first is not LATER or not self.open or name in self.single or name == self.key:
+            return False
+        direct = slot.shape.direct
+        if direct is None or not slot.stands_alone:
+            return False
+        try:
+            raw = direct.encode(value)
+        except Exception:
+            return False  # the general way says what is wrong
+        edit = self.single[name] = new_tuple(Written, (slot, value, raw, steps))
+        self.edits.append(edit)
+        exact = self.exact
+        left = exact[name] - 1
+        if left:
+            exact[name] = left
+        else:
+            del exact[name]
+        return True
+
+    def _sum_up(self, edits: Iterable[Written]) -> None:
         """What was written to these fields is part of all that was written."""
         written, may_break = self.written, self.may_break
-        for slot, _, raw in fields:
+        for slot, _, raw, _ in edits:
             may_break = may_break or slot.may_break
             if not slot.stands_alone:
                 written = None
@@ -373,7 +378,7 @@ class Recorder(Unit):
         """Copies from a place that is rearranged are written back first, and lead nowhere afterwards."""
         for copy in [copy for copy in self.copies.values() if edit.touched.under(copy.slot.name)]:
             del self.copies[copy.slot.name]
-            if isinstance(edit, Assign):
+            if isinstance(edit, Assign | Written):
                 continue
             now = self.dumped(copy.slot, copy.value)
             if now != copy.fields:
@@ -424,7 +429,7 @@ class Recorder(Unit):
         if self.first is not LATER:
             return None
         put: Fields = {}
-        for name, (slot, _, raw) in self.single.items():
+        for name, (slot, _, raw, _) in self.single.items():
             if slot.may_break or not (slot.sure or slot.parent.name in fields):  # type: ignore[union-attr]  # an entry
                 return None
             if fields.get(name) != raw:
@@ -435,8 +440,8 @@ class Recorder(Unit):
         """ConstraintError if a written place breaks a rule with what is stored now."""
         alone = self.first is LATER and self.result is None and self.written is not None
         with self.target.collection.named(self.target.pk):
-            if alone and not any(slot.in_ruled for slot, _, _ in self.single.values()):
-                for slot, value, _ in self.single.values():
+            if alone and not any(slot.in_ruled for slot, _, _, _ in self.single.values()):
+                for slot, value, _, _ in self.single.values():
                     slot.check(value)
             else:
                 obj = self.work if self.result is None else self.result
@@ -515,7 +520,7 @@ class Recorder(Unit):
         """Forget the edits since the point. What was read stays read."""
         undone = self.edits[mark:]
         del self.edits[mark:]
-        self._own = [edit.slot for edit in self.edits if isinstance(edit, Assign)]
+        self._own = [edit.slot for edit in self.edits if _assigns(edit)]
         self.moved += [(edit.touched, True) for edit in undone if _moves(edit)]
         self._detached.clear()
         base = self.inserted if self.created else self.entry
@@ -534,13 +539,12 @@ class Recorder(Unit):
         """Of a working copy that is not loaded yet, what the edits wrote to single fields."""
         self.single.clear()
         for edit in self.edits:
-            slot = edit.slot
-            if isinstance(edit, Adjust):
-                value = stepped(edit.steps, self.held(slot))
-                self.single[slot.name] = slot, value, self.encoded(slot, value)
-            elif isinstance(edit, Assign):
-                raw = edit.fields[slot.name]
-                self.single[slot.name] = slot, slot.decode(raw), raw
+            if isinstance(edit, Written):
+                slot, _, _, steps = edit
+                if steps is not None:
+                    value = after_steps(steps, self.held(slot))
+                    edit = Written(slot, value, self.encoded(slot, value), steps)
+                self.single[slot.name] = edit
 
     def _worked(self, slot: Slot) -> Fields:
         try:
@@ -549,12 +553,8 @@ class Recorder(Unit):
             return {}
 
 
-def _changed(written: Fields, fields: Fields) -> Fields:
-    """What was written, without what is stored already."""
-    for name, raw in written.items():
-        if fields.get(name) == raw:
-            return {name: raw for name, raw in written.items() if fields.get(name) != raw}
-    return written
+def _assigns(edit: Edit) -> bool:
+    return isinstance(edit, Assign) or (isinstance(edit, Written) and edit.steps is None)
 
 
 def _moves(edit: Edit) -> bool:
@@ -575,51 +575,54 @@ def _tree(fields: Fields, name: bytes) -> Fields:
 # -- handles: what drafts and views of containers have in common --
 
 
-class Inside:
-    """What a handle works with: its place, and how far the block had come when the place was looked up.
+class Handle:
+    """A draft, or a view of a container. What it knows is in slots whose names no field can have.
 
-    unchecked: the object's recorder. Good enough for the object itself, and while nothing was moved.
+    since: how far the block had come when the place was looked up.
     """
 
-    __slots__ = ("_since", "slot", "unchecked")
+    __slots__ = ("__recorder__", "__since__", "__slot__")
 
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        self.unchecked = recorder
-        self.slot = slot
-        self._since = len(recorder.moved)
-
-    @property
-    def recorder(self) -> Recorder:
-        """The object's recorder. ConstraintError if another value is at the place than when it was looked up."""
-        recorder = self.unchecked
-        moved = recorder.moved
-        if len(moved) > self._since and self.slot.steps:
-            if any(self._went_with(*each) for each in moved[self._since :]):
-                raise ConstraintError(
-                    **recorder.target.data,
-                    path=self.slot.text,
-                    reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: "
-                    "take it again, or copy it (copy.copy) before",
-                )
-            self._since = len(moved)
-        return recorder
-
-    def _went_with(self, place: Slot, replaced: bool) -> bool:
-        own = self.slot.name
-        if place.under(own) and (replaced or place.name != own):
-            return True
-        return any(place.under(name) for name in self.slot.lists)
+    __recorder__: Recorder
+    """The object's recorder. Good enough as it is for the object itself, and while nothing was moved."""
+    __slot__: Slot
+    __since__: int
 
 
-class Handle:
-    """A draft, or a view of a container. All it knows is in one slot, whose name no field can have."""
-
-    __slots__ = ("__inside__",)
-
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
-        _put_inside(self, Inside(recorder, slot))
+_put_recorder: Callable[[Any, Recorder], None] = Handle.__dict__["__recorder__"].__set__
+_put_slot: Callable[[Any, Slot], None] = Handle.__dict__["__slot__"].__set__
+_put_since: Callable[[Any, int], None] = Handle.__dict__["__since__"].__set__
+_new: Callable[[type[Any]], Any] = object.__new__
 
 
-inside_of: Callable[[Any], Inside] = Handle.__dict__["__inside__"].__get__
-"""What a handle works with."""
-_put_inside: Callable[[Any, Inside], None] = Handle.__dict__["__inside__"].__set__
+def handle(cls: type[H], recorder: Recorder, slot: Slot) -> H:
+    """Make one."""
+    made: H = _new(cls)
+    # Drafts take what is assigned to their attributes for fields.
+    _put_recorder(made, recorder)
+    _put_slot(made, slot)
+    _put_since(made, len(recorder.moved))
+    return made
+
+
+def opened(handle: Handle) -> tuple[Recorder, Slot]:
+    """What a handle works with. ConstraintError if another value is at the place than when it was looked up."""
+    recorder, slot = handle.__recorder__, handle.__slot__
+    moved = recorder.moved
+    if moved and slot.steps and len(moved) > handle.__since__:
+        if any(_went_with(slot, *each) for each in moved[handle.__since__ :]):
+            raise ConstraintError(
+                **recorder.target.data,
+                path=slot.text,
+                reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: "
+                "take it again, or copy it (copy.copy) before",
+            )
+        _put_since(handle, len(moved))
+    return recorder, slot
+
+
+def _went_with(slot: Slot, place: Slot, replaced: bool) -> bool:
+    own = slot.name
+    if place.under(own) and (replaced or place.name != own):
+        return True
+    return any(place.under(name) for name in slot.lists)

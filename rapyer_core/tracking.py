@@ -17,7 +17,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from types import CodeType, FrameType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rapyer_codecs.lean import dataclass
 
@@ -199,7 +199,8 @@ def comes_back(mark: Mark, frame: FrameType) -> bool:
 
 
 _SIGNS = ("+", "-", "*", "/", "//", "%", "**", "<<", ">>", "&", "|", "^")
-_FOLLOWED = frozenset({"+", "-", *(f"{sign}=" for sign in _SIGNS)})
+_METHODS = {f"{sign}=": f"__{name}__" for sign, name in zip(_SIGNS, _OPERATORS, strict=True)}
+_FOLLOWED = frozenset({"+", "-", *_METHODS})
 _IDLE = frozenset({"CACHE", "EXTENDED_ARG", "NOP"})
 _ENDINGS = ([("SWAP", 2), "STORE_ATTR"], [("SWAP", 3), ("SWAP", 2), "STORE_SUBSCR"])
 """What follows an in-place operator on an attribute, and on an entry."""
@@ -270,6 +271,24 @@ class _Code:
             and inner[0] == outer[0]
         )
 
+    def in_place(self, at: int) -> InPlace | None:
+        """What begins with the reading of an attribute there, if the code can do nothing else with the value."""
+        read = self.index.get(at, 0)
+        around = self.steps[read - 1 : read + 5] if read else []
+        if [step.opname for step in around[:2]] != ["COPY", "LOAD_ATTR"] or len(around) < 6:
+            return None
+        copy, load, operand, taker, swap, store = around
+        if operand.opname not in ("LOAD_CONST", "LOAD_SMALL_INT") or taker.opname != "BINARY_OP":
+            return None
+        if [(swap.opname, swap.arg), store.opname] != _ENDINGS[0] or (copy.arg, load.argval) != (1, store.argval):
+            return None
+        kind = type(operand.argval)
+        method = getattr(kind, _METHODS.get(taker.argrepr, ""), None)
+        if method is None or kind not in TRACKED:
+            return None
+        end = self.steps[read + 5].offset if len(self.steps) > read + 5 else store.offset + 2
+        return InPlace(self.code, store.offset, end, kind, ((method, operand.argval),))
+
     def _depth(self, made: int, now: int) -> int | None:
         """Values on the stack from the made one upwards, just before now; None if it may have been touched."""
         depth = 1
@@ -334,12 +353,43 @@ def judged(code: CodeType, made: int, now: int, question: str) -> bool:
     key = (id(code), made, now, question)
     found = _verdicts.get(key)
     if found is None:
-        known = _codes.get(id(code))
-        if known is None:
-            if len(_codes) >= _KEPT:
-                _codes.clear()
-                _verdicts.clear()
-            steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
-            known = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
-        found = _verdicts[key] = code if known.answer(made, now, question) else False
+        found = _verdicts[key] = code if _code(code).answer(made, now, question) else False
     return bool(found)
+
+
+class InPlace(NamedTuple):
+    """``d.x += 5``, from the reading of x on: the code runs straight on to the assignment, which takes what the steps
+    make of the value. code: which holds it. first, end: where its instruction is that assigns. kind: of the values.
+    """
+
+    code: CodeType
+    first: int
+    end: int
+    kind: type
+    steps: tuple[Step, ...]
+
+
+Coming = tuple[InPlace, Any]
+"""A value that was read to be changed in place, and where it was read (for whoever handed it out)."""
+
+places_in: dict[tuple[int, int], InPlace | Literal[False]] = {}
+"""What is known of instructions that read an attribute, by the identity of the code and their offset."""
+
+
+def in_place(code: CodeType, at: int) -> InPlace | Literal[False]:
+    """What begins with the reading of an attribute that runs now. The answer is remembered."""
+    found: InPlace | Literal[False] = _code(code).in_place(at) or False
+    places_in[id(code), at] = found
+    return found
+
+
+def _code(code: CodeType) -> _Code:
+    known = _codes.get(id(code))
+    if known is None:
+        if len(_codes) >= _KEPT:
+            _codes.clear()
+            _verdicts.clear()
+            places_in.clear()
+        steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
+        known = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
+    return known

@@ -15,6 +15,7 @@ from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.places import is_stored_formerly, kind_of, present, put_in_own, stepped, value_of, way_to, with_holders
+from rapyer_core.tracking import Step, done
 
 
 class Edit(Protocol):
@@ -51,6 +52,36 @@ class Assign(NamedTuple):
         slot = self.slot
         value = slot.decode(self.fields[slot.name]) if slot.is_field else value_of(slot, self.fields)
         put_in_own(slot, root, value)
+
+
+class Written(NamedTuple):
+    """The place, which is one field, gets this value. It is stored as raw, and nobody can change it.
+
+    steps: what was done to the value that was there, so that the same is done to any other; None: it was assigned.
+    """
+
+    slot: Slot
+    value: Any
+    raw: bytes
+    steps: Sequence[Step] | None = None
+
+    @property
+    def touched(self) -> Slot:
+        """The place itself."""
+        return self.slot
+
+    def apply(self, root: Any) -> Any:
+        """Put the value there, or do the steps to what is there. LookupError if that is None."""
+        slot = self.slot
+        value = slot.decode(self.raw) if self.steps is None else after_steps(self.steps, slot.get(root))
+        put_in_own(slot, root, value)
+
+
+def after_steps(steps: Iterable[Step], value: Any) -> Any:
+    """What the steps make of the value of a place. LookupError if it has none."""
+    if value is None:
+        raise LookupError
+    return done(steps, value)
 
 
 class Compute(NamedTuple):
@@ -122,7 +153,7 @@ class EditObject(Unit):
 
 def applied(target: Target, edit: Edit, root: Any) -> Any:
     """What the edit returns. MissingEntry, MissingValue; what the caller's own function raises is let through."""
-    if isinstance(edit, Assign):
+    if isinstance(edit, Assign) or (isinstance(edit, Written) and edit.steps is None):
         _reach(target, edit.slot, root, edit.slot.steps[:-1])
     else:
         held = _reach(target, edit.slot, root, edit.slot.steps)
