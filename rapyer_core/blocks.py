@@ -24,29 +24,18 @@ from rapyer_core.retries import Retry
 from rapyer_core.states import see_stored, state_of
 
 
-def enter(ctx: Context, targets: Sequence[Target]) -> Operation[list[Seen]]:
+def enter(ctx: Context, targets: Sequence[Target]) -> Operation[list[Reply]]:
     """Read the objects."""
-    return entered(targets, (yield from read(ctx, watch_of(targets).reads, **targets[0].data)))
+    return read(ctx, watch_of(targets).reads, **targets[0].data)
 
 
 def watch_of(targets: Sequence[Target]) -> Watch:
     """Read the objects under a WATCH."""
-    keys: list[bytes] = []
-    reads: list[Command] = []
-    for target in targets:
-        keys.append(target.key)
-        reads.append((b"HGETALL", target.key))
-    return Watch(keys, reads)
-
-
-def entered(targets: Sequence[Target], replies: Sequence[Reply]) -> list[Seen]:
-    """The replies to either as what was seen. WrongKeyType, UnknownVersion, DecodeError, NotApplied."""
-    seen: list[Seen] = []
-    for target, reply in zip(targets, replies, strict=True):
-        if isinstance(reply, ServerError):
-            raise refused(target, reply)
-        seen.append(whole(target, reply))
-    return seen
+    if len(targets) == 1:
+        key = targets[0].key
+        return Watch((key,), ((b"HGETALL", key),))
+    keys = [target.key for target in targets]
+    return Watch(keys, [(b"HGETALL", key) for key in keys])
 
 
 FRESH = 0.1
@@ -78,17 +67,34 @@ class Block:
         if not self.open:
             raise ConstraintError("the block is over: nothing can be recorded any more")
 
-    def add(self, target: Target, seen: Seen, local: Any = None) -> Recorder:
-        """An object read for this block."""
+    def add(self, targets: Sequence[Target], replies: Sequence[Reply], shown: bool = False) -> list[Seen]:
+        """Objects read for this block, if they are new to it. replies: to the reading; what was seen.
+
+        shown: whether the instances given are to show the new values after the commit.
+        WrongKeyType, UnknownVersion, DecodeError, NotApplied: none is added.
+        """
         if not self.open:
             self.check_open()
-        if not seen.exists:
-            recorder = Recorder(target, None, None, local, self.presence)
-        else:
-            target.collection.check_key(seen.fields, target.pk)
-            recorder = Recorder(target, seen.fields, LATER, local, self.presence)
-        self.recorders[target.key] = recorder
-        return recorder
+        seen: list[Seen] = []
+        for target, reply in zip(targets, replies, strict=True):
+            if type(reply) is ServerError:
+                raise refused(target, reply)
+            found = whole(target, reply)
+            if found.exists:
+                target.collection.check_key(found.fields, target.pk)
+            seen.append(found)
+        recorders = self.recorders
+        for target, found in zip(targets, seen, strict=True):
+            if target.key not in recorders:
+                entry, first = (found.fields, LATER) if found.exists else (None, None)
+                recorders[target.key] = Recorder(target, entry, first, target.obj if shown else None, self.presence)
+        return seen
+
+    def drafts(self, targets: Sequence[Target]) -> Any:
+        """The draft of one object; of several, a tuple of them. NotFound."""
+        if len(targets) == 1:
+            return self.draft(self.recorders[targets[0].key])
+        return tuple([self.draft(self.recorders[target.key]) for target in targets])
 
     def draft(self, recorder: Recorder) -> Any:
         """Its draft; NotFound if there is no such object, or no longer in this block."""
@@ -107,7 +113,7 @@ class Block:
         known = self.recorders.get(target.key)
         if target.key in self.saves or (known is not None and known.is_there):
             raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already")
-        recorder = Recorder(target, None, target.collection.load(fields, target.pk), obj, presence=self.presence)
+        recorder = Recorder(target, None, target.collection.load(fields, target.pk), obj, self.presence)
         recorder.created, recorder.inserted, recorder.former = True, fields, known
         self.recorders[target.key] = recorder
         return draft_of(recorder)
@@ -145,7 +151,7 @@ class Block:
         self.open = False
         for recorder in self.recorders.values():
             recorder.finish()
-        units: list[Unit] = list(self.recorders.values())
+        units: list[Unit] = [*self.recorders.values()]
         for obj, target in self.saves.values():
             fields = target.collection.dump(obj, target.pk)
             stored = state_of(obj).stored
@@ -229,13 +235,6 @@ class Scope:
         """Forget what was recorded since the point."""
         for key, recorder in self.block.recorders.items():
             recorder.back(marks.get(key, 0))
-
-
-def drafts(block: Block, targets: Sequence[Target]) -> Any:
-    """The draft of one object; of several, a tuple of them."""
-    if len(targets) == 1:
-        return block.draft(block.recorders[targets[0].key])
-    return tuple([block.draft(block.recorders[target.key]) for target in targets])
 
 
 def pipeline_targets(ctx: Context, objects: Sequence[Any]) -> list[Target]:

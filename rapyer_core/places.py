@@ -6,11 +6,13 @@ Questions to the engine and plain Python objects only; no commands, no keys.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from rapyer_codecs import Item, RapyerError, Shape, Slot
 from rapyer_codecs.shape import Child
+
+_put_attribute: Callable[[Any, Any, Any], None] = object.__setattr__
 
 NO_SUCH_PLACE = (LookupError, AttributeError, TypeError, RapyerError)
 """What showing a value raises if the instance has no such place."""
@@ -161,27 +163,37 @@ def show_fields(obj: Any, values: Iterable[tuple[Slot, Any, bytes, Any]]) -> dic
     The fields of those that the instance has.
     """
     shown: dict[bytes, bytes] = {}
-    own: dict[Any, dict[Any, Any]] = {}
-    """Dicts that were copied for this: further entries can be put there as they are."""
+    own: dict[Slot | None, dict[Any, Any] | None] = {}
+    """Dicts that were copied for this: further entries can be put there as they are. None: not to be had."""
     for slot, value, raw, _ in values:
+        attribute = slot.attribute
         try:
-            if slot.attribute is not None:
-                object.__setattr__(obj, slot.attribute, value)
+            if attribute is not None:
+                _put_attribute(obj, attribute, value)
             else:
-                holder = slot.parent.attribute if slot.parent is not None else None
-                if holder is not None and holder not in own:
-                    held = getattr(obj, holder)
-                    if type(held) is dict:
-                        own[holder] = copied = held.copy()
-                        object.__setattr__(obj, holder, copied)
-                if holder in own:
-                    own[holder][slot.steps[-1].key] = value  # type: ignore[union-attr]  # an entry of a dict
+                parent = slot.parent
+                if parent not in own:
+                    own[parent] = _own_dict(obj, parent)
+                holder = own[parent]
+                if holder is not None:
+                    holder[slot.steps[-1].key] = value  # type: ignore[union-attr]  # an entry of a dict
                 else:
                     show(slot, obj, value)
         except NO_SUCH_PLACE:
             continue
         shown[slot.name] = raw
     return shown
+
+
+def _own_dict(obj: Any, slot: Slot | None) -> dict[Any, Any] | None:
+    """A copy of a dict that is a field of an instance, which then has the copy. None where that is not to be had."""
+    attribute = slot.attribute if slot is not None else None
+    held = None if attribute is None else getattr(obj, attribute)
+    if type(held) is not dict:
+        return None
+    copied: dict[Any, Any] = held.copy()
+    _put_attribute(obj, attribute, copied)
+    return copied
 
 
 def present(slot: Slot, obj: Any) -> Any:

@@ -102,9 +102,7 @@ class Recorder(Unit):
     after: Fields
     """What is stored after the commit; if single fields alone were written, these at least."""
 
-    def __init__(
-        self, target: Target, entry: Fields | None, first: Any, local: Any = None, presence: bool = False
-    ) -> None:
+    def __init__(self, target: Target, entry: Fields | None, first: Any, local: Any, presence: bool) -> None:
         self.target = target
         slot = target.collection.key_slot
         self.key = slot.name if slot is not None else None

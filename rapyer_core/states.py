@@ -121,10 +121,11 @@ def fields_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes], places: Iterable[bytes]) -> None:
     """Note what is stored of the instance by now, after these places, which it shows, were written. state: before."""
-    unread = state.unread
-    if unread:
-        more = tuple(places)
-        unread = {name: Unread(note.raw, note.shown, (*note.written, *more)) for name, note in unread.items()}
+    if not state.unread:
+        remember(obj, pk, stored)
+        return
+    more = tuple(places)
+    unread = {name: Unread(note.raw, note.shown, (*note.written, *more)) for name, note in state.unread.items()}
     attach(obj, State(pk, stored, unread))
 
 

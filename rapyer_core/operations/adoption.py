@@ -86,12 +86,12 @@ def adopt_fields(target: Target, values: Collection[Written]) -> None:
     obj = target.obj
     if obj is None or target.collection.model.frozen:
         return
-    shown = show_fields(obj, values)
     state = state_of(obj)
+    shown = show_fields(obj, values)
     stored = state.stored
     if stored is not None:
         for slot, _, _, _ in values:
-            if slot.attribute is None and slot.name in shown:
+            if slot.attribute is None and slot.parent.name not in stored and slot.name in shown:  # type: ignore[union-attr]  # an entry
                 stored = _with_dict_of(slot, stored)
         see_written(obj, state, target.pk, {**stored, **shown}, shown)
 

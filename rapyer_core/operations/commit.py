@@ -558,7 +558,16 @@ def _note(change: Change, put: Fields, gone: dict[bytes, None]) -> None:
 
 def whole(target: Target, reply: Reply) -> Seen:
     """The reply to HGETALL as what was seen."""
-    return seen_of(target, paired(reply))
+    pairs = iter(reply)
+    fields: Fields = dict(zip(pairs, pairs, strict=False))
+    if fields.get(EXISTS) != target.collection.version:
+        return seen_of(target, fields)
+    del fields[EXISTS]
+    return _new_seen(Seen, (True, fields, True, None))
+
+
+_new_seen: Callable[[type[Seen], tuple[bool, Fields, bool, Fields | None]], Seen] = tuple.__new__
+"""A NamedTuple without a call of Python code."""
 
 
 def paired(reply: Reply) -> Fields:

@@ -17,9 +17,7 @@ from rapyer_core.blocks import (
     FRESH,
     Block,
     Scope,
-    drafts,
     enter,
-    entered,
     locals_of,
     pipeline_targets,
     transaction_target,
@@ -29,7 +27,7 @@ from rapyer_core.collection import Target
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
-from rapyer_core.operations.commit import Fence, Lead, Seen
+from rapyer_core.operations.commit import Fence, Lead
 from rapyer_core.operations.locks import Hold
 from rapyer_core.requests import Lost, Reply
 from rapyer_core.retries import Retry
@@ -63,26 +61,26 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._watcher: Watcher | None = None
-        self._seen: list[Seen] = []
+        self._lead: Lead | None = None
+        """The entry reading, if the objects are watched since, and when that was."""
         self._since = 0.0
 
     def __enter__(self) -> T:
+        targets, block = self._targets, self._block
         try:
             replies: list[Reply] | None
             try:
-                self._watcher = self._session.watch(watch_of(self._targets))
+                self._watcher = self._session.watch(watch_of(targets))
                 replies = self._watcher.replies()
             except Lost:
                 replies = None  # the ordinary way connects anew
             if replies is None:
                 self._let_go()
-                self._seen = self._session.run(enter(self._session.context, self._targets))
+                block.add(targets, self._session.run(enter(block.ctx, targets)), shown=True)
             else:
                 self._since = time.monotonic()
-                self._seen = entered(self._targets, replies)
-            for target, found in zip(self._targets, self._seen, strict=True):
-                self._block.add(target, found, target.obj)
-            made: T = drafts(self._block, self._targets)
+                self._lead = Lead(block.add(targets, replies, shown=True))
+            made: T = block.drafts(targets)
             return made
         except BaseException:
             self._let_go()
@@ -91,17 +89,17 @@ class Pipeline(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        block = self._block
         try:
             if kind is None:
-                units = self._block.units()
+                units = block.units()
                 # Units come in the order of the recorders, and these in that of the objects.
-                fresh = self._watcher is not None and time.monotonic() - self._since < FRESH
-                commit = self._block.commit(units, Lead(self._seen) if fresh else None)
+                commit = block.commit(units, self._lead if time.monotonic() - self._since < FRESH else None)
                 watcher, self._watcher = self._watcher, None
                 self._session.run(commit, watcher)
-                self._block.show(units)
+                block.show(units)
         finally:
-            self._block.close()
+            block.close()
             if self._watcher is not None:
                 self._let_go()
 
@@ -197,10 +195,7 @@ class Transaction:
         known = self._block.recorders
         missing = list({target.key: target for target in targets if target.key not in known}.values())
         if missing:
-            seen = self._session.run(enter(self._session.context, missing))
-            for target, found in zip(missing, seen, strict=True):
-                if target.key not in known:
-                    self._block.add(target, found)
+            self._block.add(missing, self._session.run(enter(self._session.context, missing)))
         return [known[target.key] for target in targets]
 
     def _commit(self) -> None:
@@ -348,7 +343,7 @@ class LockBlock(Generic[T]):
             self._marks = scope.marks()
             self._take(scope, self._loop)
             self._read(scope)
-            made: T = drafts(scope.block, self._targets)
+            made: T = scope.block.drafts(self._targets)
             return made
         except BaseException as error:
             self._end(scope, self._loop, error)
@@ -405,9 +400,7 @@ class LockBlock(Generic[T]):
     def _read(self, scope: Scope) -> None:
         missing = scope.unread(self._targets)
         if missing:
-            seen = self._session.run(enter(self._session.context, missing))
-            for target, found in zip(missing, seen, strict=True):
-                scope.block.add(target, found)
+            scope.block.add(missing, self._session.run(enter(self._session.context, missing)))
         for obj, target in zip(self._objects, self._targets, strict=True):
             recorder = scope.block.recorders[target.key]
             if recorder.local is None:
