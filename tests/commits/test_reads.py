@@ -5,6 +5,7 @@ a value that comes straight back to its place by one in-place operator does not.
 from __future__ import annotations
 
 import json
+import operator
 import struct
 from collections.abc import Callable
 from typing import Any, cast
@@ -80,6 +81,44 @@ def _generator(d: Any) -> None:
     d.coins = next(numbers()) + 1
 
 
+class Between:
+    """What is read through it comes from the draft in C, and what is assigned goes through the hands of its own code."""
+
+    seen = 0
+
+    def __init__(self, draft: Any) -> None:
+        self.draft = draft
+
+    def _assign(self, value: Any) -> None:
+        self.seen = value
+        self.draft.coins = value
+
+    coins = property(operator.attrgetter("draft.coins"), _assign)
+
+
+def _between(d: Any) -> None:
+    between = Between(d)
+    between.coins += 1
+    assert between.seen == 101
+
+
+def _between_only(d: Any) -> None:
+    class Kept(Between):
+        coins = property(operator.attrgetter("draft.coins"), lambda self, value: None)
+
+    Kept(d).coins += 1
+
+
+def _failed(d: Any) -> None:
+    with pytest.raises(ValueError, match="negative shift"):
+        d.coins <<= -1
+
+
+def _failed_then_assigned(d: Any) -> None:
+    _failed(d)
+    d.coins = 101
+
+
 def _exec(name: str) -> Use:
     """Code without positions in the source, as generators of code leave it."""
     space: dict[str, Any] = {"same": same}
@@ -129,6 +168,10 @@ READS: dict[str, Use] = {
     "matched": _matched,
     "star": _star,
     "generator": _generator,
+    "in other hands on the way back": _between,
+    "kept in other hands": _between_only,
+    "an operator that fails": _failed,
+    "an operator that fails, then assigned": _failed_then_assigned,
     "function": _set(lambda d: same(d.coins) + 1),
     "function after": _set(lambda d: same(d.coins + 1)),
     "returned": _set(lambda d: d.coins + 1),
