@@ -82,7 +82,7 @@ def _generator(d: Any) -> None:
 
 
 class Between:
-    """What is read through it comes from the draft in C, and what is assigned goes through the hands of its own code."""
+    """What is read comes from the draft in C; what is assigned goes through the hands of its own code."""
 
     seen = 0
 
