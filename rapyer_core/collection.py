@@ -23,6 +23,7 @@ from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, is_plain, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
+from rapyer_core.packing import front_of_hset
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
@@ -314,14 +315,15 @@ class Collection(Generic[T]):
             with self.named(pk):
                 raise
 
-    def frame(self, obj: T, pk: str) -> list[bytes]:
-        """The stored form of an object that was never loaded, framed, without ``~``."""
+    def frame(self, obj: T, pk: str, key: bytes) -> bytes:
+        """The HSET of an object that was never loaded: all of its stored form, packed. EncodeError."""
+        front = front_of_hset(key, self.version)
         try:
-            return self.mapper.frame_common(obj)
+            return self.mapper.frame_common(obj, front)
         except Exception:
             pass  # uncommon, or wrong
         try:
-            return self.mapper.frame(obj)
+            return self.mapper.frame(obj, front)
         except RapyerError:
             with self.named(pk):
                 raise

@@ -5,8 +5,6 @@ All other commands are packed by the transports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 def exists(key: bytes) -> bytes:
     """HEXISTS of the field ``~`` of a key: whether there is an object."""
@@ -38,8 +36,14 @@ def hgetall(key: bytes) -> bytes:
     return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
 
 
-def replace(key: bytes, version: bytes, pieces: Sequence[bytes]) -> list[bytes]:
-    """DEL of an object, and HSET of its fields, which are framed, behind the field ``~`` with its version."""
-    count = 4 + len(pieces) // 3 * 2
-    head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n$1\r\n~\r\n$%d\r\n%b" % (count, len(key), key, len(version), version)
-    return [b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key), head + b"".join(pieces) + b"\r\n"]
+def delete(key: bytes) -> bytes:
+    """DEL of a key."""
+    return b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key)
+
+
+def front_of_hset(key: bytes, version: bytes) -> str:
+    """What is in front of the fields in an HSET of a whole object (see ``rapyer_codecs.framing``): the field ``~``."""
+    return (
+        f"\r\n$4\r\nHSET\r\n${len(key)}\r\n{key.decode('latin-1')}"
+        f"\r\n$1\r\n~\r\n${len(version)}\r\n{version.decode('latin-1')}"
+    )

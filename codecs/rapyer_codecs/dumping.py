@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .common import is_plain, is_simple, is_text
 from .limits import Limits
-from .places import MANY, Entries
+from .places import COUNTS, MANY, Entries
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -68,11 +68,11 @@ class DumpCode:
         elif type(shape) is ListShape and is_simple(shape.item):
             self.unchecked.setdefault(list, []).append(value)
             length = self.source.variable("length")
-            self.texts.append((name, self.source.count(f"{length} := len({value})", length)))
+            self.texts.append((name, self.count(f"{length} := len({value})", length)))
             self.later.append(lambda: self.elements(shape, value, name, length))
         elif type(shape) is DictShape and is_text(shape.key.shape) and is_simple(shape.value):
             self.unchecked.setdefault(dict, []).append(value)
-            self.texts.append((name, repr(MARKER)))
+            self.texts.append((name, self.fixed_text(MARKER)))
             self.later.append(lambda: self.entries(shape, value, name))
         else:
             self.later.append(lambda: self.write(shape, value, name))
@@ -118,6 +118,14 @@ class DumpCode:
         else:
             self.source.line(f"{self.source.constant(shape.write, 'write')}({value}, {name.code}, out)")
 
+    def fixed_text(self, text: bytes) -> str:
+        """An expression for a text that is always the same."""
+        return repr(text)
+
+    def count(self, given: str, length: str) -> str:
+        """An expression for the text of a length. `given`: what it is the first time."""
+        return f"counts[{length}] if ({given}) < {len(COUNTS)} else b'%d' % {length}"
+
     def encode(self, leaf: Leaf, value: str) -> str:
         """An expression for the text of a value whose type was checked, if that is not too long."""
         text = self.text(leaf, value)
@@ -156,10 +164,14 @@ class DumpCode:
             known = self.source.class_name(inner.inline.type)
             with self.source.block(f"if {value} is not None and type({value}) is not {known}:"):
                 self.source.line(f"check({known}, {value})")
+        self.texts.append((name, self.optional_text(inner, value)))
+
+    def optional_text(self, inner: Leaf, value: str) -> str:
+        """As `encode`, of a value that may be None."""
         text = self.encode(inner, value)
         if inner.inline is None or not inner.inline.short:
             text = f"text if (text := {text})[:1] != b'~' else b'~:' + text"
-        self.texts.append((name, f"b'~' if {value} is None else {text}"))
+        return f"b'~' if {value} is None else {text}"
 
     def optional_record(self, inner: RecordShape, value: str, name: Name) -> None:
         with self.source.block(f"if {value} is None:"):

@@ -1,49 +1,69 @@
-r"""Framed fields: what a dump gives, each text with its length in front, ready to be joined and sent.
+r"""Framed objects: all that a dump gives in one text, ready to be sent: an array of RESP.
 
-A field is three pieces: the frame of its name (``\r\n$5\r\nscore\r\n``), the head of its text (``$2\r\n``), the text
-(``42``). A line ends where the next field's frame begins; after the last one it is missing.
+In front are the texts of the layer above, then name and text of each field. A framed text has its length in front
+(``$2\r\n42``); the frame of a name has a line end on either side (``\r\n$5\r\nscore\r\n``). While an object is framed,
+the bytes of texts are characters of a str (latin-1): these are joined faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from .errors import LimitExceeded
 from .places import FEW, Entries, few, numbered
 from .recall import Recall
 from .shape import Fields, Key
 
-__all__ = ["HEADS", "SHORT", "Frames", "few_frames", "frame", "framed", "head_up_to", "numbered_frames", "unframed"]
+__all__ = [
+    "HEADS",
+    "IN_FRONT",
+    "SHORT",
+    "Frames",
+    "few_frames",
+    "frame",
+    "framed",
+    "framed_fields",
+    "framed_object",
+    "head",
+    "numbered_frames",
+    "unframed",
+    "utf8",
+]
+
+IN_FRONT = 4
+"""Texts of the layer above: they are given framed, each with a line end in front."""
 
 SHORT = 256
 """Texts that are shorter have their heads ready."""
 
-HEADS = tuple(b"$%d\r\n" % size for size in range(SHORT))
+HEADS = tuple(f"${size}\r\n" for size in range(SHORT))
 
 
-def head_up_to(limit: int) -> Callable[[int], bytes]:
-    """Gives the head of a text of any size up to a limit; LimitExceeded beyond."""
-
-    def head(size: int) -> bytes:
-        if size > limit:
-            raise LimitExceeded
-        return b"$%d\r\n" % size
-
-    return head
+def framed(raw: bytes) -> str:
+    """A framed text."""
+    return f"${len(raw)}\r\n{raw.decode('latin-1')}"
 
 
-def frame(name: bytes) -> bytes:
+def utf8(text: str) -> str:
+    """The UTF-8 of a str."""
+    return text.encode().decode("latin-1")
+
+
+def head(size: int) -> str:
+    """What is in front of a text of any size."""
+    return f"${size}\r\n"
+
+
+def frame(name: bytes) -> str:
     """The frame of a name."""
-    return b"\r\n$%d\r\n%b\r\n" % (len(name), name)
+    return f"\r\n{framed(name)}\r\n"
 
 
-def numbered_frames(name: bytes, length: int) -> list[bytes]:
+def numbered_frames(name: bytes, length: int) -> list[str]:
     """The frames of the names of the elements of a list."""
     return [frame(each) for each in numbered(name, length)]
 
 
-def few_frames(name: bytes) -> tuple[bytes, ...]:
+def few_frames(name: bytes) -> tuple[str, ...]:
     """The frames of the first elements of a list in a fixed place."""
     return tuple(map(frame, few(name)))
 
@@ -53,25 +73,44 @@ class Frames:
 
     def __init__(self, key: Key, prefix: bytes) -> None:
         self._entries = Entries(key, prefix)
-        self._frames: Recall[str, bytes] = Recall()
+        self._frames: Recall[str, str] = Recall()
         self.known = self._frames.known
 
-    def of(self, key: str) -> bytes:
+    def of(self, key: str) -> str:
         """The frame of a key's name. LimitExceeded if that is too long."""
         made = frame(self._entries.name(key))
         return self._frames.keep(key, made) if len(key) <= FEW else made
 
 
-def framed(fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """The pieces of fields."""
-    pieces: list[Any] = []
+def framed_fields(fields: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """Two pieces for each field."""
+    pieces: list[str] = []
     for name, text in fields:
-        pieces += (frame(name), b"$%d\r\n" % len(text), text)
+        pieces += (frame(name), framed(text))
     return pieces
 
 
-def unframed(pieces: Sequence[bytes]) -> Fields:
-    """The fields of pieces."""
-    # No name has a line end in it: what is special in keys is escaped.
-    names = b"".join(pieces[::3]).split(b"\r\n")[2::3]
-    return dict(zip(names, pieces[2::3], strict=True))
+def framed_object(front: str, fields: Fields) -> bytes:
+    """All of an object. `front`: the texts in front of its fields."""
+    pieces = framed_fields(fields.items())
+    return f"*{IN_FRONT + len(pieces)}{front}{''.join(pieces)}\r\n".encode("latin-1")
+
+
+def unframed(whole: bytes) -> Fields:
+    """The fields of a framed object."""
+    lines = whole.split(b"\r\n")
+    count = int(lines[0][1:])
+    # More of them where there are line ends in a text.
+    texts = lines[2::2] if len(lines) == 2 * count + 2 else _texts(whole, count)
+    return dict(zip(texts[IN_FRONT::2], texts[IN_FRONT + 1 :: 2], strict=True))
+
+
+def _texts(whole: bytes, count: int) -> list[bytes]:
+    texts = []
+    at = whole.index(b"\n") + 1
+    for _ in range(count):
+        start = whole.index(b"\n", at) + 1
+        end = start + int(whole[at + 1 : start - 2])
+        texts.append(whole[start:end])
+        at = end + 2
+    return texts

@@ -30,16 +30,15 @@ __all__ = ["Compiled", "compile_class"]
 
 Dump = Callable[[Any], dict[bytes, bytes]]
 Load = Callable[[Mapping[bytes, bytes]], Any]
-Frame = Callable[[Any], list[bytes]]
+Frame = Callable[[Any, str], bytes]
 LoadPairs = Callable[[Sequence[bytes]], Any]
 
 
 class Compiled(NamedTuple):
     """The generated functions of a class. Any exception means: ask the next one, and at last the shapes.
 
-    `load`: of fields among which none of the class is absent. `load_some`: some may be. `frame`: a dump to framed
-    fields; `load_pairs`: of a flat reply in the order of that; `fixed`:
-    the names of the first of them.
+    `load`: of fields among which none of the class is absent. `load_some`: some may be. `frame`: a dump to a framed
+    object; `load_pairs`: of a flat reply in the order of that; `fixed`: the names of the first fields in it.
     """
 
     dump: Dump
@@ -79,10 +78,8 @@ def _whole_object(source: Source, shape: RecordShape) -> list[bytes]:
                 source.line("get = fields.get")
             source.line(f"return {LoadCode(source, complete).whole(shape)}")
     layout = FramedCode(source, limits)
-    with source.block("def frame(value):"):
+    with source.block("def frame(value, front):"):
         layout.record(shape, "value", root)
-        source.give_up_if(f"len(pieces) > {3 * limits.fields}")
-        source.line("return pieces")
     with source.block("def load_pairs(pairs):"):
         source.give_up_if(f"len(pairs) > {OWN + 2 * limits.readable}")
         source.line(f"return {PairsCode(source, layout).whole(shape)}")

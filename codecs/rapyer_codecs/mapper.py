@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from . import changes
 from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
-from .framing import framed
+from .framing import framed_object
 from .generate import Compiled, compile_class
 from .lean import dataclass
 from .paired import OWN
@@ -49,7 +49,7 @@ class Mapper(Generic[T]):
         self._slots: dict[Steps, Slot] = {}
         self._generated_dump: Callable[[T], Fields] = self._dump_first
         self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
-        self.frame_common: Callable[[T], list[bytes]] = self._frame_first
+        self.frame_common: Callable[[T, str], bytes] = self._frame_first
         """As `frame`. Any exception: ask `frame`."""
         self.load_pairs: Callable[[Sequence[bytes]], T] = self._pairs_first
         """The object of flat pairs of names and texts, the first of them of the layer above. Any exception: have it
@@ -203,21 +203,24 @@ class Mapper(Generic[T]):
 
     # -- on the wire -----------------------------------------------------------------------------------------
 
-    def _frame_first(self, obj: T) -> list[bytes]:
+    def _frame_first(self, obj: T, front: str) -> bytes:
         self.frame_common = self._compiled.frame
-        return self.frame_common(obj)
+        return self.frame_common(obj, front)
 
     def _pairs_first(self, pairs: Sequence[bytes]) -> T:
         self.load_pairs = self._compiled.load_pairs
         return self.load_pairs(pairs)
 
-    def frame(self, obj: T) -> list[bytes]:
-        """All fields of an object as `dump` gives them, framed: three pieces for each (see framing.py). EncodeError."""
+    def frame(self, obj: T, front: str) -> bytes:
+        """All fields of an object as `dump` gives them, framed (see framing.py). `front`: what is in front of them.
+
+        EncodeError as of `dump`.
+        """
         try:
-            return self.frame_common(obj)
+            return self.frame_common(obj, front)
         except Exception:
             pass  # as in dump
-        return framed(self._dump(obj).items())
+        return framed_object(front, self._dump(obj))
 
     def place_in_pairs(self, name: bytes) -> int | None:
         """Where the text of a field of the class is in pairs that `load_pairs` takes; None: anywhere."""

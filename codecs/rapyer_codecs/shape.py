@@ -282,7 +282,8 @@ class Inline:
 
     `type`: what `{v}` is when `encode` is evaluated. `encode`: gives the text, of `{v}`. `decode`: gives
     the value, of `{raw}`, as strictly as the codec. `names`: what else stands in braces. `short`: its
-    texts are, and do not begin with `~`.
+    texts are, and do not begin with `~`. `framed`: gives the framed text (see framing.py), of `{v}`, if there is a
+    quicker way than to frame the other.
     """
 
     type: type
@@ -290,6 +291,7 @@ class Inline:
     decode: str
     names: Mapping[str, Any] = field(default_factory=dict)
     short: bool = False
+    framed: str | None = None
 
 
 class Direct(NamedTuple):

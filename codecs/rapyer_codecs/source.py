@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .lean import dataclass, field
-from .places import COUNTS, FEW, few
+from .places import FEW, few
 from .shape import Leaf
 from .types.records import RecordShape
 
@@ -109,10 +109,6 @@ class Source:
         known: Mapping[str, Any] = leaf.inline.names if leaf.inline is not None else {}
         names = {name: self.constant(value, name) for name, value in known.items()}
         return template.format(**given, **names)
-
-    def count(self, given: str, length: str) -> str:
-        """The expression of the text of a length. `given`: what it is the first time."""
-        return f"counts[{length}] if ({given}) < {len(COUNTS)} else b'%d' % {length}"
 
     def elements(self, name: Name, length: str) -> str:
         """The expression of the names of so many elements, in order."""

@@ -36,7 +36,6 @@ from rapyer_core.errors import (
     SessionClosed,
     WrongKeyType,
 )
-from rapyer_core.packing import replace
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import (
     EXEC,
@@ -653,12 +652,12 @@ def replace_commands(target: Target, fields: Fields) -> list[Command]:
     return [(b"DEL", target.key), written, *_accompanying(target, fields)]
 
 
-def whole_commands(target: Target, pieces: list[bytes]) -> list[Command]:
-    """The same for framed fields."""
+def whole_commands(target: Target, framed: bytes) -> list[Command]:
+    """The same for a framed object."""
     collection = target.collection
-    commands: list[Command] = [*replace(target.key, collection.version, pieces)]
+    commands: list[Command] = [packing.delete(target.key), framed]
     if collection.is_accompanied:
-        commands += _accompanying(target, unframed(pieces) if collection.indexes else {})
+        commands += _accompanying(target, unframed(framed) if collection.indexes else {})
     return commands
 
 
@@ -737,8 +736,8 @@ def blind(
     return replies[1:]
 
 
-Whole = tuple[Target, list[bytes]]
-"""An object with its framed fields."""
+Whole = tuple[Target, bytes]
+"""An object, and all of it framed."""
 
 Wholes = Sequence[Whole]
 
@@ -746,8 +745,8 @@ Wholes = Sequence[Whole]
 def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:
     """Objects written whole over what is stored, in one MULTI/EXEC."""
     if len(wholes) == 1:
-        ((target, pieces),) = wholes
-        return _blindly(ctx, (target,), whole_commands(target, pieces), inner=False)
+        ((target, framed),) = wholes
+        return _blindly(ctx, (target,), whole_commands(target, framed), inner=False)
     return _blindly(ctx, [target for target, _ in wholes], _whole_commands(wholes), inner=False)
 
 
@@ -805,7 +804,7 @@ def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) 
 
 
 def _whole_commands(wholes: Wholes) -> list[Command]:
-    return [command for target, pieces in wholes for command in whole_commands(target, pieces)]
+    return [command for target, framed in wholes for command in whole_commands(target, framed)]
 
 
 def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:

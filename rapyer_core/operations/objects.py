@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from rapyer_codecs import Diff, Slot
 from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass, field
+from rapyer_core import packing
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, OnError, Target
 from rapyer_core.errors import (
     AlreadyExists,
@@ -37,7 +38,6 @@ from rapyer_core.operations.commit import (
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
-from rapyer_core.packing import hgetall, replace
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import (
     FIRST,
@@ -65,7 +65,7 @@ def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) ->
     """Load one object. One round trip. NotFound, DecodeError. on_error: told of fields that cannot be read instead."""
     collection: Collection[T] = ctx.collection_of(cls)
     text, key = collection.address(pk)
-    return straight(Straight, (READ, hgetall(key), 1, (ctx, collection, text, key, on_error), _loaded, _get))
+    return straight(Straight, (READ, packing.hgetall(key), 1, (ctx, collection, text, key, on_error), _loaded, _get))
 
 
 Wanted = tuple[Context, Collection[T], str, bytes, OnError | None]
@@ -104,7 +104,7 @@ def get_many(
                 raise refused(Target(collection, text, key), reply)
             objects.append(collection.load_reply(reply, text, on_error))
 
-    yield from read_many(ctx, parts_of([hgetall(key) for _, key in addresses]), take)
+    yield from read_many(ctx, parts_of([packing.hgetall(key) for _, key in addresses]), take)
     return objects
 
 
@@ -147,7 +147,7 @@ def _load(ctx: Context, target: Target) -> Operation[Any]:
 
 def _read_whole(ctx: Context, collection: Collection[Any], pk: str, key: bytes) -> Operation[list[bytes]]:
     """The reply to HGETALL."""
-    commands = (hgetall(key),)
+    commands = (packing.hgetall(key),)
     answer: list[Reply] | Lost
     try:
         replies: list[Reply] = yield Batch(commands)
@@ -302,22 +302,21 @@ def save(
     state = state_of(obj)
     if state is not BLANK and state.loaded:
         return _save_loaded(ctx, target, overwrite, exactly_once, retry)
-    pieces = _frame(target)
-    whole = target, pieces
+    framed = _frame(target)
+    whole = target, framed
     if exactly_once or (exactly_once is None and ctx.exactly_once):
         return _save_whole_once(ctx, whole, retry)
-    collection = target.collection
-    if collection.is_accompanied:
+    if target.collection.is_accompanied:
         return _save_whole((ctx, whole))
-    commands = replace(target.key, collection.version, pieces)
-    return straight(Straight, (WRITE, b"".join(commands), len(commands), (ctx, whole), _saved_whole, _save_whole))
+    packed = packing.delete(target.key) + framed
+    return straight(Straight, (WRITE, packed, 2, (ctx, whole), _saved_whole, _save_whole))
 
 
 def _saved_whole(saving: tuple[Context, Whole], replies: list[Reply]) -> Any:
     if ServerError in map(type, replies):
         return UNUSUAL
-    target, pieces = saving[1]
-    remember(target.obj, target.pk, pieces)
+    target, framed = saving[1]
+    remember(target.obj, target.pk, framed)
     return None
 
 
@@ -344,24 +343,24 @@ def _save_loaded(
     see_stored(obj, target.pk, after_save(unit))
 
 
-def _frame(target: Target) -> list[bytes]:
-    """The framed fields of an object that was never loaded. EncodeError, ConstraintError."""
+def _frame(target: Target) -> bytes:
+    """The framed object, which was never loaded. EncodeError, ConstraintError."""
     collection = target.collection
-    pieces = collection.frame(target.obj, target.pk)
+    framed = collection.frame(target.obj, target.pk, target.key)
     if collection.mapper.ruled:
         collection.check_rules(target.obj, target.pk)
-    return pieces
+    return framed
 
 
 def _replace_once(ctx: Context, wholes: Wholes, retry: Retry | None = None) -> Operation[None]:
     """Write objects that were never loaded whole, in one EXEC, exactly once."""
-    units = [SaveWhole(target, unframed(pieces)) for target, pieces in wholes]
+    units = [SaveWhole(target, unframed(framed)) for target, framed in wholes]
     yield from commit(ctx, units, retry=retry, exactly_once=True)
 
 
 def _note_written(wholes: Wholes) -> None:
-    for target, pieces in wholes:
-        remember(target.obj, target.pk, pieces)
+    for target, framed in wholes:
+        remember(target.obj, target.pk, framed)
 
 
 def _save_all_whole(ctx: Context, wholes: Wholes, once: bool) -> Operation[None]:
@@ -405,7 +404,7 @@ def save_many(
     One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    fresh: list[tuple[Target, list[bytes]]] = []
+    fresh: list[tuple[Target, bytes]] = []
     loaded: list[SaveChanges] = []
     for obj in objects:
         target = _own_target(ctx, obj)

@@ -104,7 +104,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def wholes(objs: Sequence[Player]) -> tuple[Context, Wholes]:
     ctx = Context(retry=rc.Retry(deadline=5))
     targets = [ctx.target(obj) for obj in objs]
-    return ctx, [(target, target.collection.frame(target.obj, target.pk)) for target in targets]
+    return ctx, [(target, target.collection.frame(target.obj, target.pk, target.key)) for target in targets]
 
 
 def accepted(part: Sequence[Any]) -> list[Reply]:

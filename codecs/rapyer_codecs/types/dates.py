@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from ..codec import plain_type
+from ..framing import HEADS, framed
 from ..shape import Inline
 
 if TYPE_CHECKING:
@@ -87,11 +88,15 @@ _DATETIME = Inline(
     {
         "utc": UTC,
         "encode": encode_datetime,
+        "heads": HEADS,
+        "framed": framed,
         "parse": datetime.fromisoformat,
         "canonical": _CANONICAL.fullmatch,
         "decode": decode_datetime,
     },
     short=True,
+    framed="{heads}[len(text := {v}.isoformat())] + text if {v}.tzinfo is {utc} and not {v}.fold else "
+    "{framed}({encode}({v}))",
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import Codec, plain_type
 from ..errors import UnsupportedType
+from ..framing import framed
 from ..shape import Inline, Leaf, Shape
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ def _enum(cls: type[Enum], registry: Registry) -> Shape:
         return texts[value]
 
     # By name, because the hash of a member is a call of Python code.
-    names = {"texts": {member.name: text for member, text in texts.items()}, "members": by_text}
+    names = {
+        "texts": {member.name: text for member, text in texts.items()},
+        "texts_framed": {member.name: framed(text) for member, text in texts.items()},
+        "members": by_text,
+    }
     short = not any(text[:1] == b"~" for text in by_text)
-    inline = Inline(cls, "{texts}[{v}._name_]", "{members}[{raw}]", names, short=short)
+    inline = Inline(
+        cls, "{texts}[{v}._name_]", "{members}[{raw}]", names, short=short, framed="{texts_framed}[{v}._name_]"
+    )
     return Leaf(cls, Codec(encode, by_text.__getitem__), registry.limits, inline=inline)
 
 

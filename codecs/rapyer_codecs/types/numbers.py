@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import Codec, plain_type
 from ..errors import LimitExceeded
+from ..framing import HEADS, framed
 from ..limits import Limits
 from ..recall import Recall
 from ..shape import EXACT, FOREIGN, KIN, Inline, Leaf, Shape
@@ -107,10 +108,14 @@ def decode_bool(raw: bytes) -> bool:
 _SMALL = 1024
 _SMALL_TEXTS = tuple(b"%d" % number for number in range(_SMALL))
 _SMALL_INTS = {text: number for number, text in enumerate(_SMALL_TEXTS)}
-_ENCODE_INT = (
-    f"{{small}}[{{v}}] if 0 <= {{v}} < {_SMALL} else "
-    # Few enough digits for any setting of the interpreter.
-    f"b'%d' % {{v}} if {-(10**18)} < {{v}} < {10**18} else {{encode}}({{v}})"
+_SMALL_FRAMED = tuple(map(framed, _SMALL_TEXTS))
+# Few enough digits for any setting of the interpreter. Python compares numbers of 30 bits much faster.
+_FEW_DIGITS = f"{-(2**30)} < {{v}} < {2**30} or {-(10**18)} < {{v}} < {10**18}"
+_IS_SMALL = f"{{v}} < {_SMALL} and {{v}} >= 0"
+_ENCODE_INT = f"{{small}}[{{v}}] if {_IS_SMALL} else b'%d' % {{v}} if {_FEW_DIGITS} else {{encode}}({{v}})"
+_FRAME_INT = (
+    f"{{small_framed}}[{{v}}] if {_IS_SMALL} else "
+    f"{{heads}}[len(text := str({{v}}))] + text if {_FEW_DIGITS} else {{framed}}({{encode}}({{v}}))"
 )
 _DECODE_INT = (
     "small if (small := {int_of}({raw})) is not None else "
@@ -119,13 +124,23 @@ _DECODE_INT = (
 )
 
 _FLOAT_TEXTS: Recall[float, bytes] = Recall()
+_FLOATS_FRAMED: Recall[float, str] = Recall()
 _FLOATS: Recall[bytes, float] = Recall()
 
 
 def _text_of_float(value: float) -> bytes:
     text = float.__repr__(value).encode()
+    return _FLOAT_TEXTS.keep(value, text) if _can_be_known(value) else text
+
+
+def _frame_float(value: float) -> str:
+    text = framed(float.__repr__(value).encode())
+    return _FLOATS_FRAMED.keep(value, text) if _can_be_known(value) else text
+
+
+def _can_be_known(value: float) -> bool:
     # 0.0 equals -0.0, and nan nothing.
-    return _FLOAT_TEXTS.keep(value, text) if value and value == value and type(value) is float else text
+    return bool(value) and value == value and type(value) is float
 
 
 def _float_of_text(raw: bytes) -> float:
@@ -139,20 +154,36 @@ _FLOAT = Inline(
     {
         "known": _FLOAT_TEXTS.known,
         "text": _text_of_float,
+        "known_framed": _FLOATS_FRAMED.known,
+        "frame": _frame_float,
         "known_text": _FLOATS.known,
         "decode": _float_of_text,
     },
     short=True,
+    framed="{known_framed}({v}) or {frame}({v})",
 )
 _BOOL = Inline(
-    bool, "b'true' if {v} else b'false'", "{words}[{raw}]", {"words": {b"true": True, b"false": False}}, short=True
+    bool,
+    "b'true' if {v} else b'false'",
+    "{words}[{raw}]",
+    {"words": {b"true": True, b"false": False}},
+    short=True,
+    framed=f"{framed(b'true')!r} if {{v}} else {framed(b'false')!r}",
 )
 
 
 def _int(hint: Any, registry: Registry) -> Shape:
     encode, decode = bounded_int(registry.limits)
-    names = {"small": _SMALL_TEXTS, "encode": encode, "int_of": _SMALL_INTS.get, "decode": decode}
-    inline = Inline(int, _ENCODE_INT, _DECODE_INT, names, short=True)
+    names = {
+        "small": _SMALL_TEXTS,
+        "encode": encode,
+        "small_framed": _SMALL_FRAMED,
+        "heads": HEADS,
+        "framed": framed,
+        "int_of": _SMALL_INTS.get,
+        "decode": decode,
+    }
+    inline = Inline(int, _ENCODE_INT, _DECODE_INT, names, short=True, framed=_FRAME_INT)
     return Leaf(int, Codec(encode, decode), registry.limits, natural="int", inline=inline)
 
 
