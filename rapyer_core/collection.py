@@ -23,7 +23,7 @@ from rapyer_core.errors import DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, is_plain, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
-from rapyer_core.packing import front_of_hset
+from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
@@ -159,6 +159,7 @@ class Collection(Generic[T]):
         self.head = f"{prefix}{model.name}:".encode()
         self.version = b"%d" % model.version
         self._mark = [EXISTS, self.version]
+        self._end_of_front = end_of_front(self.version)
         self._room = KEY_LIMIT - len(self.head)
         self.addresses: dict[str, tuple[str, bytes]] = {}
         self.sites: dict[Any, Any] = {}
@@ -316,17 +317,21 @@ class Collection(Generic[T]):
                 raise
 
     def frame(self, obj: T, pk: str, key: bytes) -> bytes:
-        """The HSET of an object that was never loaded: all of its stored form, packed. EncodeError."""
-        front = front_of_hset(key, self.version)
+        """The HSET of an object that was never loaded: all of its stored form, packed. EncodeError, ConstraintError."""
+        front, mapper = front_of_object(key, self._end_of_front), self.mapper
         try:
-            return self.mapper.frame_common(obj, front)
+            framed = mapper.frame_common(obj, front)
         except Exception:
-            pass  # uncommon, or wrong
-        try:
-            return self.mapper.frame(obj, front)
-        except RapyerError:
-            with self.named(pk):
-                raise
+            framed = None  # uncommon, or wrong
+        if framed is None:
+            try:
+                framed = mapper.frame(obj, front)
+            except RapyerError:
+                with self.named(pk):
+                    raise
+        if mapper.ruled:
+            self.check_rules(obj, pk)
+        return framed
 
     def _dump_around(self, obj: T, pk: str) -> Fields:
         """The same for an object with fields that could not be read: as stored, unless somebody gave them a value."""

@@ -5,6 +5,10 @@ All other commands are packed by the transports.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rapyer_codecs.framing import HEADS, SHORT, framed
+
 
 def exists(key: bytes) -> bytes:
     """HEXISTS of the field ``~`` of a key: whether there is an object."""
@@ -41,9 +45,21 @@ def delete(key: bytes) -> bytes:
     return b"*2\r\n$3\r\nDEL\r\n$%d\r\n%b\r\n" % (len(key), key)
 
 
-def front_of_hset(key: bytes, version: bytes) -> str:
-    """What is in front of the fields in an HSET of a whole object (see ``rapyer_codecs.framing``): the field ``~``."""
-    return (
-        f"\r\n$4\r\nHSET\r\n${len(key)}\r\n{key.decode('latin-1')}"
-        f"\r\n$1\r\n~\r\n${len(version)}\r\n{version.decode('latin-1')}"
-    )
+def delete_all(keys: Sequence[bytes]) -> bytes:
+    """DEL of several keys."""
+    return b"*%d\r\n$3\r\nDEL\r\n%b" % (len(keys) + 1, b"".join([b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]))
+
+
+def end_of_front(version: bytes) -> str:
+    """What ``front_of_object`` needs of a model: the field ``~``."""
+    return f"\r\n$1\r\n~\r\n{framed(version)}"
+
+
+_HSET = tuple(f"\r\n$4\r\nHSET\r\n{head}" for head in HEADS)
+
+
+def front_of_object(key: bytes, end: str) -> str:
+    """What is in front of an object's fields in an HSET of all of it (see ``rapyer_codecs.framing``)."""
+    if len(key) < SHORT:
+        return f"{_HSET[len(key)]}{key.decode('latin-1')}{end}"
+    return f"\r\n$4\r\nHSET\r\n{framed(key)}{end}"

@@ -7,7 +7,7 @@ replaced, never changed, because copies of an instance share it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from rapyer_codecs.framing import unframed
@@ -114,7 +114,7 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | list[bytes] |
 
 def fields_of(known: list[bytes] | bytes) -> dict[bytes, bytes]:
     """The fields of a flat reply whose first one is ``~``, without that; or of a framed object."""
-    if type(known) is bytes:
+    if isinstance(known, bytes):
         return unframed(known)
     return dict(zip(known[2::2], known[3::2], strict=True))
 

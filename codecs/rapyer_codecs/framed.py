@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 from .common import is_plain, is_text
 from .dumping import DumpCode
-from .framing import HEADS, IN_FRONT, SHORT, Frames, few_frames, frame, framed, framed_fields, head, numbered_frames, utf8
+from .framing import (
+    HEADS,
+    IN_FRONT,
+    SHORT,
+    Frames,
+    few_frames,
+    frame,
+    framed,
+    framed_fields,
+    head,
+    numbered_frames,
+    utf8,
+)
 from .limits import Limits
 from .places import COUNTS, FEW
 from .shape import Leaf, Shape

@@ -654,11 +654,12 @@ def replace_commands(target: Target, fields: Fields) -> list[Command]:
 
 def whole_commands(target: Target, framed: bytes) -> list[Command]:
     """The same for a framed object."""
-    collection = target.collection
     commands: list[Command] = [packing.delete(target.key), framed]
-    if collection.is_accompanied:
-        commands += _accompanying(target, unframed(framed) if collection.indexes else {})
-    return commands
+    return commands + _accompanying_framed(target, framed) if target.collection.is_accompanied else commands
+
+
+def _accompanying_framed(target: Target, framed: bytes) -> list[Command]:
+    return _accompanying(target, unframed(framed) if target.collection.indexes else {})
 
 
 def _accompanying(target: Target, fields: Fields) -> list[Command]:
@@ -763,16 +764,13 @@ def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) 
     def parts() -> Iterator[Sequence[Command]]:
         start, most = 0, FIRST
         while start < len(wholes) and failed is None:
-            commands: list[Command] = [MULTI]
             end, size = start, 0
             while end < len(wholes) and end - start < most and size < HEAVY:
-                made = whole_commands(*wholes[end])
-                commands += made
-                size += sum(map(len, made))
+                size += len(wholes[end][1])
                 end += 1
-            commands.append(EXEC)
-            sent.append(wholes[start:end])
-            yield commands
+            part = wholes[start:end]
+            sent.append(part)
+            yield [MULTI, *_different(part), EXEC]
             start, most = end, min(2 * most, MOST)
 
     def take(replies: list[Reply]) -> None:
@@ -801,6 +799,16 @@ def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) 
     for part in later:
         yield from write_whole(ctx, part)
         written(part)
+
+
+def _different(wholes: Wholes) -> list[Command]:
+    """The commands for objects of which no two have the same key."""
+    commands: list[Command] = [packing.delete_all([target.key for target, _ in wholes])]
+    for target, framed in wholes:
+        commands.append(framed)
+        if target.collection.is_accompanied:
+            commands += _accompanying_framed(target, framed)
+    return commands
 
 
 def _whole_commands(wholes: Wholes) -> list[Command]:

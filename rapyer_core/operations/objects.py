@@ -302,7 +302,7 @@ def save(
     state = state_of(obj)
     if state is not BLANK and state.loaded:
         return _save_loaded(ctx, target, overwrite, exactly_once, retry)
-    framed = _frame(target)
+    framed = target.collection.frame(obj, target.pk, target.key)
     whole = target, framed
     if exactly_once or (exactly_once is None and ctx.exactly_once):
         return _save_whole_once(ctx, whole, retry)
@@ -341,15 +341,6 @@ def _save_loaded(
     unit = save_changes(target, dict(state.stored or {}), fields, overwrite)
     yield from commit(ctx, [unit], retry=retry, exactly_once=exactly_once)
     see_stored(obj, target.pk, after_save(unit))
-
-
-def _frame(target: Target) -> bytes:
-    """The framed object, which was never loaded. EncodeError, ConstraintError."""
-    collection = target.collection
-    framed = collection.frame(target.obj, target.pk, target.key)
-    if collection.mapper.ruled:
-        collection.check_rules(target.obj, target.pk)
-    return framed
 
 
 def _replace_once(ctx: Context, wholes: Wholes, retry: Retry | None = None) -> Operation[None]:
@@ -404,16 +395,17 @@ def save_many(
     One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
-    fresh: list[tuple[Target, bytes]] = []
+    fresh: list[Whole] = []
     loaded: list[SaveChanges] = []
     for obj in objects:
         target = _own_target(ctx, obj)
+        collection, pk, key, _ = target
         state = state_of(obj)
         if state is not BLANK and state.loaded:
-            fields = target.collection.dump(obj, target.pk)
+            fields = collection.dump(obj, pk)
             loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
         else:
-            fresh.append((target, _frame(target)))
+            fresh.append((target, collection.frame(obj, pk, key)))
     yield from _save_all_whole(ctx, fresh, once)
     failed: list[RapyerError] = []
     for group in _groups(loaded):

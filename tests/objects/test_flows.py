@@ -67,6 +67,15 @@ async def test_one_that_cannot_be_stored_keeps_all_from_being_written(redis_clie
     assert not any(state_of(player).loaded for player in wrong)
 
 
+async def test_many_are_written_over_what_is_stored_and_nothing_of_that_stays(redis_client: redis.Redis) -> None:
+    for number in (3, 70, COUNT - 1):
+        redis_client.hset(f"Player:p{number}", mapping={"~": "1", "metadata.old": "x", "odd": "1"})
+    redis_client.rpush("Player:p5", "x")
+    await rc.save_many(players())
+    assert await rc.get_many(Player, [f"p{number}" for number in range(COUNT)]) == players()
+    assert not redis_client.hexists("Player:p70", "odd")
+
+
 async def test_of_several_with_one_key_the_last_counts(redis_client: redis.Redis) -> None:
     many = [*players(), Player("p0", coins=1), *players(5)[1:], Player("p0", coins=2)]
     await rc.save_many(many)
@@ -207,8 +216,8 @@ def test_parts_have_few_objects_and_not_many_bytes() -> None:
     small, large = players(200), [Player(f"l{n}", metadata={"k": "x" * 100_000}) for n in range(7)]
     ctx, whole = wholes([*small, *large])
     flow = begun(write_many(ctx, whole, Written()))
-    # Three commands of each object, which has an index; MULTI and EXEC.
-    assert [(len(part) - 2) // 3 for part in flow.parts] == [32, 64, 104 + 3, 3, 1]
+    # Two commands of each object, which has an index; MULTI, DEL of all and EXEC.
+    assert [(len(part) - 3) // 2 for part in flow.parts] == [32, 64, 104 + 3, 3, 1]
 
 
 def test_a_connection_that_cannot_be_had_is_said_so() -> None:
