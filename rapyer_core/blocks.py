@@ -14,10 +14,12 @@ from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError, NotFound
 from rapyer_core.models import Ref, model_of
-from rapyer_core.operations.commit import Fence, Lead, Outcome, Seen, Unit, commit, refused, whole
+from rapyer_core.operations.commit import Fence, Lead, Outcome, commit
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
+from rapyer_core.operations.refusals import refused
+from rapyer_core.operations.units import Seen, Unit, whole
 from rapyer_core.recorders import LATER, Recorder
 from rapyer_core.requests import Command, Operation, Reply, ServerError, Watch
 from rapyer_core.retries import Retry

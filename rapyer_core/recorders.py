@@ -1,7 +1,7 @@
 """Recorders: what one block knows of one object, and what that comes to at commit. No draft classes, no I/O.
 
 A :class:`Recorder` holds what was read at the entry of the block, a working copy with the block's own writes, the
-edits in order, and the read set. As a :class:`~rapyer_core.operations.commit.Unit` it decides at commit: a read that
+edits in order, and the read set. As a :class:`~rapyer_core.operations.units.Unit` it decides at commit: a read that
 changed is a Conflict; otherwise the edits are applied to what is stored by then. What drafts hand out is in ``drafts``.
 """
 
@@ -15,7 +15,6 @@ from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import AlreadyExists, Conflict, ConstraintError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt_all, adopt_fields
-from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import (
     Assign,
     Call,
@@ -27,6 +26,7 @@ from rapyer_core.operations.edits import (
     changed_fields,
     check_rules,
 )
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import put_in_own, stored_names
 from rapyer_core.states import State, attach, see_stored
 from rapyer_core.tracking import Coming, Step

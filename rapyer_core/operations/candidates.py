@@ -8,9 +8,10 @@ from typing import Any
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.keys import escape_glob
-from rapyer_core.operations.commit import Seen, paired, refused, seen_of
 from rapyer_core.operations.query import Query
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.operations.refusals import refused
+from rapyer_core.operations.units import Seen, paired, seen_of
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import Command, Operation, Reply, ServerError
 

@@ -14,40 +14,28 @@ WATCH as the EXEC, so nothing changes between the decision and the write. No uni
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import ClassVar, NamedTuple, NoReturn, Protocol
+from collections.abc import Iterator, Sequence
 
-from rapyer_codecs.framing import unframed
-from rapyer_codecs.lean import dataclass, field
-from rapyer_core import packing
-from rapyer_core.collection import EXISTS, Context, Fields, Target
+from rapyer_codecs.lean import dataclass
+from rapyer_core.collection import Context, Target
 from rapyer_core.errors import (
     Conflict,
-    ConnectionFailed,
     ConstraintError,
     LockLost,
     NotApplied,
-    NotFound,
-    OutcomeUnknown,
     PoolTimeout,
     ServerRefused,
     SessionClosed,
     WrongKeyType,
 )
-from rapyer_core.plans import IndexField
+from rapyer_core.operations.commands import change_commands
+from rapyer_core.operations.effects import Effects
+from rapyer_core.operations.refusals import PASSING, raise_inner, refused, unknown
+from rapyer_core.operations.units import Change, Seen, Unit, read_commands, seen_from
 from rapyer_core.requests import (
-    EXEC,
-    FIRST,
-    HEAVY,
-    MOST,
-    MULTI,
     Batch,
-    Blind,
     Command,
     Exec,
-    Flow,
     Lost,
     Operation,
     Others,
@@ -55,69 +43,14 @@ from rapyer_core.requests import (
     Reply,
     ServerError,
     Update,
-    outcome,
 )
 from rapyer_core.retries import Retry, clock
-
-PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"})
-"""Refusals that end by themselves: the write was not applied, and is tried again until the deadline."""
 
 TOKEN_LIFE = 600.0
 """Seconds an exactly-once token lives. No look-up trusts its absence after half of that."""
 
 LOOKING = 10.0
 """Seconds, at least, to look for the token of an EXEC whose reply was lost, while the server cannot be reached."""
-
-
-class Seen(NamedTuple):
-    """What was read of one object. fields: of a partial read, only those that were asked for.
-
-    former: what is stored in truth, of an object of an older version, which fields were made of.
-    """
-
-    exists: bool
-    fields: Fields
-    whole: bool
-    former: Fields | None = None
-
-
-@dataclass(slots=True)
-class Change:
-    """What to write to one object. put, drop: fields. replace: instead of all that is stored. erase: delete it.
-
-    extra: further commands, of index keys. tail: a further read in the same EXEC. renew: an object of an older version
-    is written as one of today's, even if nothing else of it changes; with any other change it is anyway.
-    """
-
-    put: Fields = field(default_factory=dict)
-    drop: Sequence[bytes] = ()
-    replace: bool = False
-    erase: bool = False
-    extra: Sequence[Command] = ()
-    tail: Command | None = None
-    renew: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is written."""
-        return not (self.put or self.drop or self.replace or self.erase or self.extra)
-
-
-class Unit(Protocol):
-    """One object's part of a commit."""
-
-    __slots__ = ()
-
-    target: Target
-    needs: Sequence[bytes] | None
-    """The fields it must see; None: all of them."""
-
-    any_version: ClassVar[bool] = False
-    """Whether an object of any version will do, because it is replaced or deleted and nothing of it is looked at."""
-
-    def decide(self, seen: Seen) -> Change:
-        """What to write. Raises to refuse the whole commit (NotFound, Conflict, ...). Called once per attempt."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +191,7 @@ class _Commit:
                     if self.applied:
                         yield from self._look_again()
                     elif replies:
-                        _raise_inner(self.targets, replies)
+                        raise_inner(self.targets, replies)
                         self._keep_tails(replies)
                     return self.tried
                 if replies is not None:
@@ -388,7 +321,7 @@ class _Commit:
         sure = len(units) + len(self.fences) < 2 and self.lead is None and not others
         if others:
             for place, unit in enumerate(units):
-                before: _Effects | None = others.get(unit.target.key)
+                before: Effects | None = others.get(unit.target.key)
                 if before is not None:
                     seen[place] = before.after(unit, seen[place])
         if self.doubt is None or seen != self.tried.seen:
@@ -399,16 +332,16 @@ class _Commit:
         # Told only once nothing of it can fail any more: others must not build on what will not happen.
         written: list[tuple[bytes, Change, list[Command] | None]] = []
         for unit, found, change in zip(units, seen, self.tried.changes, strict=True):
-            written.append((unit.target.key, change, _commands(unit.target, found, change)))
+            written.append((unit.target.key, change, change_commands(unit.target, found, change)))
         commands: list[Command] = []
         tails: list[Command] = []
         writes = bool(self.extra)
         for key, change, own in written:
-            effects: _Effects | None = others.get(key)
+            effects: Effects | None = others.get(key)
             if own is None or own:
                 writes = True
                 if effects is None:
-                    effects = others[key] = _Effects(change if own is None else _NO_CHANGE)
+                    effects = others[key] = Effects(change if own is None else _NO_CHANGE)
                 elif own is None:
                     effects.put_and_drop(change)
                 if own is not None:
@@ -464,459 +397,6 @@ class _Commit:
         return unknown(self.targets, error) if isinstance(error, Lost) else error
 
 
-def read_commands(unit: Unit, older: bool = False) -> Command:
-    """The command that shows a unit what it must see. older: also of an object of another version."""
-    if unit.needs is None or (older and not unit.any_version):
-        return (b"HGETALL", unit.target.key)
-    return (b"HMGET", unit.target.key, EXISTS, *unit.needs)
-
-
-def seen_from(unit: Unit, reply: Reply, older: bool = False) -> Seen | None:
-    """The reply to :func:`read_commands` as what was seen; None: of another version, so that all of it is needed."""
-    if isinstance(reply, ServerError):
-        raise refused(unit.target, reply)
-    if unit.needs is None or (older and not unit.any_version):
-        return whole(unit.target, reply)
-    version, values = reply[0], reply[1:]
-    if version != unit.target.collection.version and version is not None and not unit.any_version:
-        return None
-    fields: Fields = {}
-    for name, value in zip(unit.needs, values, strict=True):
-        if value is not None:
-            fields[name] = value
-    return Seen(version is not None, fields, False)
-
-
-class _Effects:
-    """What those before it in the same EXEC do to one object, summed up.
-
-    put: fields set. gone: fields dropped. exists: whether it is there afterwards, None: as before. replaced: whether
-    nothing is left of what was stored before. unsent: what no command does yet; the same until some of it is sent.
-    """
-
-    __slots__ = ("exists", "gone", "put", "replaced", "unsent_gone", "unsent_put")
-
-    def __init__(self, first: Change) -> None:
-        """first: puts and drops fields, and is left unsent."""
-        self.put = self.unsent_put = dict(first.put)
-        self.gone = self.unsent_gone = dict.fromkeys(first.drop)
-        self.exists: bool | None = None
-        self.replaced = False
-
-    def put_and_drop(self, change: Change) -> None:
-        """One more change, after the others, which only puts and drops fields. It is left unsent."""
-        _note(change, self.put, self.gone)
-        if self.unsent_put is not self.put:
-            _note(change, self.unsent_put, self.unsent_gone)
-
-    def unsent(self, key: bytes) -> list[Command]:
-        """The commands for what was left unsent."""
-        put, gone = self.unsent_put, self.unsent_gone
-        self.unsent_put, self.unsent_gone = {}, {}
-        commands: list[Command] = []
-        if gone:
-            commands.append((b"HDEL", key, *gone))
-        if put:
-            commands.append(hset(key, put))
-        return commands
-
-    def add(self, change: Change) -> None:
-        """One more change, after the others, all of which are sent, as are its own commands."""
-        if change.erase or change.replace:
-            self.put, self.gone = {}, {}
-            self.exists, self.replaced = change.replace, True
-        _note(change, self.put, self.gone)
-
-    def after(self, unit: Unit, seen: Seen) -> Seen:
-        """What was seen of the object, as it is afterwards. It is one of today's version then."""
-        exists = seen.exists if self.exists is None else self.exists
-        before = {} if self.replaced else seen.fields
-        fields: Fields
-        if seen.whole:
-            fields = {name: text for name, text in before.items() if name not in self.gone}
-            fields.update(self.put)
-            return Seen(exists, fields, True)
-        fields = {}
-        for name in unit.needs or ():
-            if name in self.put:
-                fields[name] = self.put[name]
-            elif name in before and name not in self.gone:
-                fields[name] = before[name]
-        return Seen(exists, fields, False)
-
-
-def _note(change: Change, put: Fields, gone: dict[bytes, None]) -> None:
-    for name in change.drop:
-        put.pop(name, None)
-        gone[name] = None
-    put.update(change.put)
-    if gone:
-        for name in change.put:
-            gone.pop(name, None)
-
-
-def whole(target: Target, reply: Reply) -> Seen:
-    """The reply to HGETALL as what was seen."""
-    pairs = iter(reply)
-    fields: Fields = dict(zip(pairs, pairs, strict=False))
-    if fields.get(EXISTS) != target.collection.version:
-        return seen_of(target, fields)
-    del fields[EXISTS]
-    return _new_seen(Seen, (True, fields, True, None))
-
-
-_new_seen: Callable[[type[Seen], tuple[bool, Fields, bool, Fields | None]], Seen] = tuple.__new__
-"""A NamedTuple without a call of Python code."""
-
-
-def paired(reply: Reply) -> Fields:
-    """The reply to HGETALL as fields, ``~`` among them."""
-    pairs = iter(reply)
-    return dict(zip(pairs, pairs, strict=True))
-
-
-def seen_of(target: Target, fields: Fields) -> Seen:
-    """All stored fields of a hash as what was seen: the one place where objects of older versions become today's.
-
-    Takes the field ``~`` out of them. UnknownVersion; DecodeError when an upgrade fails.
-    """
-    version = fields.pop(EXISTS, None)
-    if version == target.collection.version:
-        return Seen(True, fields, True)
-    if version is None:
-        return Seen(False, {}, True)
-    return Seen(True, target.collection.upgraded(fields, version, target.pk), True, fields)
-
-
 def own_token(target: Target) -> bytes:
     """A fresh exactly-once token key in the object's slot."""
     return target.collection.own_key(target.key, f"token:{secrets.token_hex(12)}")
-
-
-# -- what a change is in commands: the one place that knows the old and the new value of indexed fields --
-
-
-def _commands(target: Target, seen: Seen, change: Change) -> list[Command] | None:
-    """None: it is nothing but fields to put and to drop, which may be written as one with those of others."""
-    put, drop = change.put, change.drop
-    plain = not (change.replace or change.erase or change.extra or seen.former is not None)
-    if plain:
-        for index in target.collection.indexes:
-            name = index.slot.name
-            if name in put or name in drop:
-                plain = False
-    if plain:
-        return None if put or drop else []
-    if change.empty and not change.renew:
-        return []
-    if change.erase:
-        return [(b"DEL", target.key), *_unindex(target)]
-    if change.replace:
-        return replace_commands(target, change.put)
-    if seen.former is not None:
-        return _renewed(target, seen, seen.former, change)
-    commands: list[Command] = list(change.extra)
-    if change.drop:
-        commands.append((b"HDEL", target.key, *change.drop))
-    if change.put:
-        commands.append(hset(target.key, change.put))
-    for index in target.collection.indexes:
-        name = index.slot.name
-        if name in change.put or name in change.drop:
-            after = {name: change.put[name]} if name in change.put else {}
-            commands += _reindex(target, index, index.may_hold(seen.fields), index.score(after))
-    return commands
-
-
-def _renewed(target: Target, seen: Seen, former: Fields, change: Change) -> list[Command]:
-    """An object of an older version written as one of today's, with the change. former: what is stored of it."""
-    gone = set(change.drop)
-    after = {name: text for name, text in seen.fields.items() if name not in gone} | change.put
-    drop = [name for name in former if name not in after]
-    put = {name: text for name, text in after.items() if former.get(name) != text}
-    commands: list[Command] = list(change.extra)
-    if drop:
-        commands.append((b"HDEL", target.key, *drop))
-    collection = target.collection
-    commands.append((*hset(target.key, put), EXISTS, collection.version))
-    if collection.keeps_expiry:
-        # Its older version may have had no index. Due at once: when it really ends is looked up then.
-        commands.append((b"ZADD", collection.expiry_key, b"NX", round(time.time() * 1000), target.pk.encode()))
-    return commands + _index_entries(target, after)
-
-
-def replace_commands(target: Target, fields: Fields) -> list[Command]:
-    """An object written whole, over whatever is stored under its key, with its indexes and its ttl."""
-    # The field ~ in front: there a reader looks for it first.
-    written = (b"HSET", target.key, EXISTS, target.collection.version, *chain.from_iterable(fields.items()))
-    return [(b"DEL", target.key), written, *_accompanying(target, fields)]
-
-
-def whole_commands(target: Target, framed: bytes) -> list[Command]:
-    """The same for a framed object."""
-    commands: list[Command] = [packing.delete(target.key), framed]
-    return commands + _accompanying_framed(target, framed) if target.collection.is_accompanied else commands
-
-
-def _accompanying_framed(target: Target, framed: bytes) -> list[Command]:
-    return _accompanying(target, unframed(framed) if target.collection.indexes else {})
-
-
-def _accompanying(target: Target, fields: Fields) -> list[Command]:
-    """What goes with an object that is written whole: its ttl, its indexes."""
-    ttl = target.collection.model.ttl
-    lasting: list[Command] = [] if ttl is None else [(b"PEXPIRE", target.key, round(ttl * 1000))]
-    return lasting + reindexed(target, fields)
-
-
-def reindexed(target: Target, fields: Fields) -> list[Command]:
-    """All index entries of an object with these fields, and no others."""
-    collection = target.collection
-    commands = _index_entries(target, fields)
-    if collection.keeps_expiry:
-        later = round((time.time() + (collection.model.ttl or 0)) * 1000)
-        commands.append((b"ZADD", collection.expiry_key, later, target.pk.encode()))
-    return commands
-
-
-def _index_entries(target: Target, fields: Fields) -> list[Command]:
-    commands: list[Command] = []
-    for index in target.collection.indexes:
-        score = index.score(fields)
-        commands += _reindex(target, index, True, score)
-    return commands
-
-
-def hset(key: bytes, fields: Fields) -> Command:
-    """All fields in one HSET."""
-    return (b"HSET", key, *chain.from_iterable(fields.items()))
-
-
-def _reindex(target: Target, index: IndexField, held: bool, new: float | None) -> list[Command]:
-    key, member = target.collection.index_key(index), target.pk.encode()
-    if new is None:
-        return [(b"ZREM", key, member)] if held else []
-    return [(b"ZADD", key, repr(new).encode(), member)]
-
-
-def _unindex(target: Target) -> list[Command]:
-    collection, member = target.collection, target.pk.encode()
-    commands: list[Command] = [(b"ZREM", collection.index_key(index), member) for index in collection.indexes]
-    if collection.keeps_expiry:
-        commands.append((b"ZREM", collection.expiry_key, member))
-    return commands
-
-
-# -- blind writes --
-
-
-def blind(
-    ctx: Context, target: Target, commands: Sequence[Command], retry: Retry | None = None, refusable: bool = False
-) -> Operation[list[Reply]]:
-    """Writes that need no stored value: one MULTI/EXEC without WATCH. At most one of them may be refusable.
-
-    Returns the replies, one per command. Raises NotFound (and removes what was written to a missing object).
-    retry: how long a server that is loading or busy is waited for. refusable: the reply to the last command may be a
-    ServerError, which had no effect then.
-    """
-    key = target.key
-    writes = Blind((key,), (packing.exists(key), *commands), (retry or ctx.retry).deadline)
-    try:
-        replies = yield writes
-    except Lost as lost:
-        raise unknown([target], lost) from None
-    if type(replies) is not list:
-        replies = yield from _insist([target], writes, replies, retry or ctx.retry)
-    if replies[0] != 1:
-        if isinstance(replies[0], ServerError):
-            raise refused(target, replies[0])
-        yield from remove_debris(target)
-        raise NotFound(**target.data)
-    if isinstance(replies[-1], ServerError) and not refusable:
-        raise refused(target, replies[-1])
-    return replies[1:]
-
-
-Whole = tuple[Target, bytes]
-"""An object, and all of it framed."""
-
-Wholes = Sequence[Whole]
-
-
-def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:
-    """Objects written whole over what is stored, in one MULTI/EXEC."""
-    if len(wholes) == 1:
-        ((target, framed),) = wholes
-        return _blindly(ctx, (target,), whole_commands(target, framed), inner=False)
-    return _blindly(ctx, [target for target, _ in wholes], _whole_commands(wholes), inner=False)
-
-
-def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) -> Operation[None]:
-    """The same for many objects, of which no two have the same key, in parts; each part is one MULTI/EXEC.
-
-    written: told of each part that is. A refusal ends it, once what was sent already is answered.
-    """
-    sent: list[Wholes] = []
-    answered = 0
-    later: list[Wholes] = []
-    failed: Exception | None = None
-
-    def parts() -> Iterator[Sequence[Command]]:
-        start, most = 0, FIRST
-        while start < len(wholes) and failed is None:
-            end, size = start, 0
-            while end < len(wholes) and end - start < most and size < HEAVY:
-                size += len(wholes[end][1])
-                end += 1
-            part = wholes[start:end]
-            sent.append(part)
-            yield [MULTI, *_different(part), EXEC]
-            start, most = end, min(2 * most, MOST)
-
-    def take(replies: list[Reply]) -> None:
-        nonlocal answered, failed
-        part = sent[answered]
-        answered += 1
-        came = outcome(replies, 0, len(replies) - 2, alone=True)
-        try:
-            if isinstance(came, list):
-                _raise_inner([target for target, _ in part], came)
-                written(part)
-            elif came is not None and came.code in PASSING:
-                later.append(part)
-            else:
-                raise refused(part[0][0], came or ServerError("EXECABORT"))
-        except ServerRefused as error:
-            failed = failed or error
-
-    try:
-        yield Flow(parts(), take, [target.key for target, _ in wholes], ctx.retry.deadline)
-    except Lost as lost:
-        doubtful = [target for part in sent[answered:] for target, _ in part]
-        raise unknown(doubtful or [wholes[0][0]], lost) from None
-    if failed is not None:
-        raise failed
-    for part in later:
-        yield from write_whole(ctx, part)
-        written(part)
-
-
-def _different(wholes: Wholes) -> list[Command]:
-    """The commands for objects of which no two have the same key."""
-    commands: list[Command] = [packing.delete_all([target.key for target, _ in wholes])]
-    for target, framed in wholes:
-        commands.append(framed)
-        if target.collection.is_accompanied:
-            commands += _accompanying_framed(target, framed)
-    return commands
-
-
-def _whole_commands(wholes: Wholes) -> list[Command]:
-    return [command for target, framed in wholes for command in whole_commands(target, framed)]
-
-
-def blind_delete(ctx: Context, targets: Sequence[Target]) -> Operation[int]:
-    """Objects deleted in one MULTI/EXEC; how many there were."""
-    checks: list[Command] = [(b"HEXISTS", target.key, EXISTS) for target in targets]
-    writes = [command for target in targets for command in ((b"DEL", target.key), *_unindex(target))]
-    replies = yield from _blindly(ctx, targets, [*checks, *writes])
-    return sum(reply == 1 for reply in replies[: len(targets)])
-
-
-def _blindly(
-    ctx: Context, targets: Sequence[Target], commands: Sequence[Command], inner: bool = True
-) -> Operation[list[Reply]]:
-    """One MULTI/EXEC without WATCH; sent again only where the server did nothing yet. inner: whether the replies may be
-    errors.
-    """
-    keys = (targets[0].key,) if len(targets) == 1 else [target.key for target in targets]
-    writes = Blind(keys, commands, ctx.retry.deadline)
-    try:
-        replies = yield writes
-    except Lost as lost:
-        raise unknown(targets, lost) from None
-    if not isinstance(replies, list):
-        replies = yield from _insist(targets, writes, replies, ctx.retry)
-    if not inner:
-        _raise_inner(targets, replies)
-    return replies
-
-
-def _insist(
-    targets: Sequence[Target], writes: Blind, refusal: ServerError | None, retry: Retry
-) -> Operation[list[Reply]]:
-    """Send writes again that the server refused, while it only says that it does nothing yet. refusal: None, where
-    what others had written with them was refused.
-    """
-    alone = writes._replace(alone=True)
-    pauses = retry.pauses()
-    while True:
-        if refusal is not None:
-            pause = next(pauses, None) if refusal.code in PASSING else None
-            if pause is None:
-                raise refused(targets[0], refusal)
-            yield Pause(pause)
-        try:
-            replies = yield alone
-        except Lost as lost:
-            raise unknown(targets, lost) from None
-        if isinstance(replies, list):
-            return replies
-        refusal = replies or ServerError("EXECABORT")
-
-
-def remove_debris(target: Target) -> Operation[None]:
-    """Delete a hash that is no object (no ``~`` field), unless it becomes one meanwhile."""
-    key = target.key
-
-    def decide(replies: list[Reply], others: Others) -> Sequence[Command] | None:
-        # Somebody who writes it in the same EXEC makes it an object, or removes it too.
-        return None if replies[0] != 0 or key in others else [(b"DEL", key)]
-
-    for _ in range(100):
-        try:
-            if (yield Update([key], [(b"HEXISTS", key, EXISTS)], decide)) is not None:
-                return
-        except Lost:
-            return
-
-
-# -- errors --
-
-
-def refused(target: Target, error: ServerError) -> ServerRefused:
-    """The error for an error reply. Nothing was written, unless MULTI itself was refused."""
-    if error.torn:
-        return ServerRefused(
-            **target.data,
-            code=error.code,
-            reason="the server refused MULTI, so that the commands of a commit ran one by one: the user of this "
-            "connection needs the rights to MULTI and EXEC",
-        )
-    if error.code == "WRONGTYPE":
-        return WrongKeyType(**target.data, key=target.key.decode(errors="replace"))
-    return NotApplied(**target.data, code=error.code)
-
-
-def unknown(targets: Sequence[Target], lost: Lost) -> Exception:
-    """The error for a write whose reply was lost; if nothing was sent, that is known."""
-    if not lost.sent:
-        return ConnectionFailed(**targets[0].data, timed_out=lost.timed_out)
-    names = tuple(f"{target.collection.model.name}:{target.pk}" for target in targets)
-    return OutcomeUnknown(**targets[0].data, sent=names)
-
-
-def _raise_inner(targets: Sequence[Target], replies: Sequence[Reply]) -> None:
-    """An error inside an EXEC that was applied otherwise. Cannot come from our own keys; says so if it does."""
-    for reply in replies:
-        if isinstance(reply, ServerError):
-            _inner(targets[0], reply)
-
-
-def _inner(target: Target, error: ServerError) -> NoReturn:
-    raise ServerRefused(
-        **target.data,
-        code=error.code,
-        reason="the server refused one command of a commit whose others were applied: is a key of the library "
-        "(its name starts with ~) of a type of somebody else's?",
-    )

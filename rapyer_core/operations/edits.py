@@ -13,7 +13,7 @@ from rapyer_codecs import Slot
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Fields, Target
 from rapyer_core.errors import MissingEntry, MissingValue, NotFound
-from rapyer_core.operations.commit import Change, Seen, Unit
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import is_stored_formerly, kind_of, present, put_in_own, stepped, value_of, way_to, with_holders
 from rapyer_core.tracking import Step, done
 

@@ -13,10 +13,11 @@ from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_change, shown
-from rapyer_core.operations.commit import Change, Seen, Unit, hset
+from rapyer_core.operations.commands import hset
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.lists import check_index
 from rapyer_core.operations.place import Options, Place, constrained
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import is_entry, is_plain_and_empty, kind_of, value_of, value_shape
 from rapyer_core.requests import Operation
 

@@ -16,11 +16,12 @@ from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_unit, adopt_value
-from rapyer_core.operations.commit import Change, Seen, Unit, blind
+from rapyer_core.operations.blind import blind
 from rapyer_core.operations.edits import Assign, Compute
 from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.packing import count, put
 from rapyer_core.places import is_entry, value_shape
 from rapyer_core.requests import UNUSUAL, WRITE, Operation, Reply, ServerError, Straight, straight

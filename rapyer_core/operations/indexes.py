@@ -19,9 +19,11 @@ from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of
 from rapyer_core.models import Model, model_of
 from rapyer_core.operations.candidates import Cursor, is_complete, next_keys, replies_of, seen_at, targets_of
-from rapyer_core.operations.commit import Change, Seen, Unit, commit, reindexed, whole
+from rapyer_core.operations.commands import reindexed
+from rapyer_core.operations.commit import commit
 from rapyer_core.operations.query import Query, as_score, check_count, check_owner
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.operations.units import Change, Seen, Unit, whole
 from rapyer_core.places import is_stored_formerly, way_to
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import EXEC, MULTI, Batch, Command, Lost, Operation, Reply, ServerError, outcome

@@ -10,10 +10,10 @@ from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown
-from rapyer_core.operations.commit import Change, Seen, Unit
 from rapyer_core.operations.edits import Call, Compute
 from rapyer_core.operations.place import Options, Place, constrained, copies
 from rapyer_core.operations.reading import read
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.requests import Operation
 
 

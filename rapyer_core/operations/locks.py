@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
-from rapyer_core.operations.commit import PASSING, Fence, refused
+from rapyer_core.operations.commit import Fence
+from rapyer_core.operations.refusals import PASSING, refused
 from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update
 from rapyer_core.retries import clock
 

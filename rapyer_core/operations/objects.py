@@ -22,22 +22,13 @@ from rapyer_core.errors import (
     WrongKeyType,
 )
 from rapyer_core.models import Model, Ref, model_of
-from rapyer_core.operations.commit import (
-    Change,
-    Seen,
-    Unit,
-    Whole,
-    Wholes,
-    blind_delete,
-    commit,
-    refused,
-    unknown,
-    write_many,
-    write_whole,
-)
+from rapyer_core.operations.blind import Whole, Wholes, blind_delete, write_many, write_whole
+from rapyer_core.operations.commit import commit
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
+from rapyer_core.operations.refusals import refused, unknown
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import comes_and_goes, places_of
 from rapyer_core.requests import (
     FIRST,

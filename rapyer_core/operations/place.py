@@ -16,8 +16,10 @@ from rapyer_core.collection import Collection, Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.expressions import Path, owner_of, steps_of
 from rapyer_core.operations.adoption import adopt_unit
-from rapyer_core.operations.commit import Outcome, Unit, blind, commit
+from rapyer_core.operations.blind import blind
+from rapyer_core.operations.commit import Outcome, commit
 from rapyer_core.operations.edits import Edit, EditObject
+from rapyer_core.operations.units import Unit
 from rapyer_core.places import kind_of, value_of, value_shape
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rapyer_core.collection import Context
 from rapyer_core.errors import ConnectionFailed, NotApplied, ServerRefused
-from rapyer_core.operations.commit import PASSING
+from rapyer_core.operations.refusals import PASSING
 from rapyer_core.requests import FIRST, MOST, Batch, Command, Flow, Lost, Operation, Pause, Reply, ServerError
 
 V = TypeVar("V")

@@ -19,8 +19,10 @@ from rapyer_core.errors import (
 from rapyer_core.keys import escape_glob
 from rapyer_core.models import model_of
 from rapyer_core.operations.candidates import replies_of
-from rapyer_core.operations.commit import Change, Seen, Unit, commit, paired, refused, seen_of
+from rapyer_core.operations.commit import commit
 from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.operations.refusals import refused
+from rapyer_core.operations.units import Change, Seen, Unit, paired, seen_of
 from rapyer_core.requests import Command, Operation, ServerError
 from rapyer_core.retries import Retry
 

@@ -485,7 +485,7 @@ async def test_what_was_not_looked_at_is_no_conflict(use: Use, change: Use) -> N
 async def test_a_value_changed_there_and_back_is_worked_out_on_what_is_stored() -> None:
     """A first try that met 50 coins must not leave its result behind for a second one that meets 100 again."""
     from rapyer_core.drafts import draft_of
-    from rapyer_core.operations.commit import Seen
+    from rapyer_core.operations.units import Seen
     from rapyer_core.recorders import LATER, Recorder
     from rapyer_core.sessions import current
 

@@ -28,7 +28,8 @@ from rapyer_core import (
     transact,
 )
 from rapyer_core.collection import Target
-from rapyer_core.operations.commit import Change, Seen, Unit, commit
+from rapyer_core.operations.commit import commit
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.sessions import Session, current
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player

@@ -11,8 +11,8 @@ import redis
 import rapyer_core as rc
 from rapyer_core import sync
 from rapyer_core.collection import Context
-from rapyer_core.operations import commit, objects
-from rapyer_core.operations.commit import Wholes, write_many
+from rapyer_core.operations import blind, objects
+from rapyer_core.operations.blind import Wholes, write_many
 from rapyer_core.operations.reading import parts_of, read_many
 from rapyer_core.requests import Batch, Blind, Flow, Lost, Pause, Reply, ServerError
 from rapyer_core.states import state_of
@@ -106,8 +106,8 @@ async def test_one_that_cannot_be_read_is_told_with_its_key(redis_client: redis.
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each object is a part."""
-    monkeypatch.setattr(commit, "FIRST", 1)
-    monkeypatch.setattr(commit, "MOST", 1)
+    monkeypatch.setattr(blind, "FIRST", 1)
+    monkeypatch.setattr(blind, "MOST", 1)
 
 
 def wholes(objs: Sequence[Player]) -> tuple[Context, Wholes]:

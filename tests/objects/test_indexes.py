@@ -14,7 +14,7 @@ import redis
 
 import rapyer_core as rc
 from rapyer_core import Index, Key, redis_model
-from rapyer_core.operations import commit
+from rapyer_core.operations import commands
 from tests.objects.conftest import Hash
 
 
@@ -261,7 +261,7 @@ async def test_a_wrong_clock_neither_hangs_nor_hides_an_object(
         def time() -> float:
             return now() + clock
 
-    monkeypatch.setattr(commit, "time", Clock)
+    monkeypatch.setattr(commands, "time", Clock)
 
     @redis_model(name="Skewed", ttl=1000)
     @dataclass

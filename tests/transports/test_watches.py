@@ -44,8 +44,9 @@ from rapyer_core import (
     transact,
 )
 from rapyer_core.collection import Target
-from rapyer_core.operations.commit import Change, Seen, Unit, commit
+from rapyer_core.operations.commit import commit
 from rapyer_core.operations.objects import Delete
+from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.requests import Command, Lost, Operation, ServerError, Update, outcome
 from rapyer_core.sessions import Session
 from rapyer_core.settings import Settings
