@@ -27,7 +27,7 @@ from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import State, Unread, attach, remember, state_of
+from rapyer_core.states import State, Unread, attach, remember, state_of, together
 
 T = TypeVar("T")
 
@@ -158,7 +158,6 @@ class Collection(Generic[T]):
         self.prefix = prefix
         self.head = f"{prefix}{model.name}:".encode()
         self.version = b"%d" % model.version
-        self._mark = [EXISTS, self.version]
         self._end_of_front = end_of_front(self.version)
         self._room = KEY_LIMIT - len(self.head)
         self.addresses: dict[str, tuple[str, bytes]] = {}
@@ -179,8 +178,8 @@ class Collection(Generic[T]):
 
     @cached_property
     def _key_place(self) -> int | None:
-        """Where the key field's text is in a flat reply with all fields in their places."""
-        return None if self.key_slot is None else self.mapper.place_in_pairs(self.key_slot.name)
+        """Where the key field's text is in a flat reply with all fields in their places; 0: anywhere; None: nowhere."""
+        return None if self.key_slot is None else self.mapper.place_in_pairs(self.key_slot.name) or 0
 
     @cached_property
     def indexes(self) -> tuple[IndexField, ...]:
@@ -379,11 +378,12 @@ class Collection(Generic[T]):
 
         UnknownVersion; DecodeError of an upgrade.
         """
-        if reply[:2] == self._mark:
+        if reply and reply[0] == EXISTS and reply[1] == self.version:
             try:
                 obj = self.mapper.load_pairs(reply)
-                if self.key_slot is None or ((place := self._key_place) is not None and reply[place] == pk.encode()):
-                    remember(obj, pk, reply)
+                place = self._key_place
+                if place is None or (place and reply[place] == pk.encode()):
+                    remember(obj, pk, together(reply))
                     return obj
             except Exception:
                 pass  # not in the usual order, or wrong: found out, and worded, below

@@ -32,7 +32,7 @@ class State:
     """pk: the primary key's text, once known. unread: the fields that could not be read when it was loaded, by name.
 
     stored: field -> value as last seen on the server; None: never loaded. Often nobody ever asks for it, so it may also
-    be made of a flat reply, or of the framed object, as they are, when somebody does.
+    be given in one piece (``together``, or a framed object), and is made of that when somebody does.
     """
 
     __slots__ = ("_stored", "pk", "unread")
@@ -40,7 +40,7 @@ class State:
     def __init__(
         self,
         pk: str | None = None,
-        stored: Mapping[bytes, bytes] | list[bytes] | bytes | None = None,
+        stored: Mapping[bytes, bytes] | bytes | None = None,
         unread: Mapping[str, Unread] | None = None,
     ) -> None:
         self.pk = pk
@@ -51,8 +51,8 @@ class State:
     def stored(self) -> Mapping[bytes, bytes] | None:
         """Field -> value as last seen on the server; None: never loaded."""
         stored = self._stored
-        if type(stored) is list or type(stored) is bytes:
-            self._stored = stored = fields_of(stored)
+        if type(stored) is bytes:
+            self._stored = stored = _apart(stored)
         return cast("Mapping[bytes, bytes] | None", stored)
 
     @property
@@ -100,7 +100,7 @@ def attach(obj: object, state: State) -> None:
     _set(obj, ATTRIBUTE, state)
 
 
-def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | list[bytes] | bytes) -> None:
+def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> None:
     """Note that this, and nothing else, is stored of the instance: an instance that was just loaded, or written whole.
 
     The same as to attach a State, for where that is done for thousands.
@@ -112,11 +112,23 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | list[bytes] |
     _set(obj, ATTRIBUTE, state)
 
 
-def fields_of(known: list[bytes] | bytes) -> dict[bytes, bytes]:
-    """The fields of a flat reply whose first one is ``~``, without that; or of a framed object."""
-    if isinstance(known, bytes):
-        return unframed(known)
-    return dict(zip(known[2::2], known[3::2], strict=True))
+def together(reply: list[bytes]) -> Mapping[bytes, bytes] | bytes:
+    """The fields of a flat reply whose first one is ``~``, without that, for a State: in one piece, if that is possible.
+
+    Some fifty small objects for each that is loaded would take several times the memory, and time.
+    """
+    piece = b"\0".join(reply)
+    if piece.count(b"\0") == len(reply) - 1:
+        return piece
+    return dict(zip(reply[2::2], reply[3::2], strict=True))
+
+
+def _apart(piece: bytes) -> dict[bytes, bytes]:
+    """The fields that are given in one piece."""
+    if piece[:1] != b"~":
+        return unframed(piece)
+    texts = piece.split(b"\0")
+    return dict(zip(texts[2::2], texts[3::2], strict=True))
 
 
 def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes], places: Iterable[bytes]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from .common import is_plain
 from .framed import FramedCode
 from .loading import LoadCode
-from .places import Entries, NameLists
+from .places import Entries, Met, NameLists
 from .shape import Leaf
 from .source import Name, Source
 from .types.mappings import MARKER, DictShape
@@ -67,12 +67,12 @@ class PairsCode(LoadCode):
         spans, conditions = self._spans()
         with source.block(f"if {' and '.join(conditions)}:"):
             for (container, name), (start, end) in zip(self._layout.containers, spans, strict=True):
-                names, texts = f"pairs[{start}:{end}:2]", f"pairs[{start} + 1:{end}:2]"
                 if isinstance(container, ListShape):
                     assert isinstance(container.item, Leaf)
+                    texts = f"pairs[{start} + 1:{end}:2]"
                     source.line(f"{self._values[name]} = [{self.decode(container.item, 'raw')} for raw in {texts}]")
                 else:
-                    self._entries(container, name, f"zip({names}, {texts})")
+                    self._entries(container, name, start, end)
             source.line("pass")
         with source.block("else:"):
             self._by_name(shape)
@@ -101,14 +101,23 @@ class PairsCode(LoadCode):
             start = end
         return spans, [*conditions, f"len(pairs) == {start}"]
 
-    def _entries(self, shape: DictShape, name: bytes, pairs: str) -> None:
+    def _entries(self, shape: DictShape, name: bytes, start: str, end: str) -> None:
         """Code that takes pairs as the entries of a dict. Anything else among them is left to others."""
         assert isinstance(shape.value, Leaf)
-        entries = Entries(shape.key, name + b".")
-        known, key_of = self.source.constant(entries.known_key, "known"), self.source.constant(entries.key, "key_of")
-        value = self._values[name]
-        self.source.line(f"{value} = {{}}")
-        self.pairs(shape.value, pairs, (known, key_of), value, only_entries=True)
+        source, value = self.source, self._values[name]
+        names, known = source.variable("names"), source.variable("known")
+        met = source.constant(Met(), "met")
+        source.line(f"{names} = pairs[{start}:{end}:2]")
+        # Both at once: another thread may note others meanwhile.
+        source.line(f"{known}, {value} = {met}.last")
+        with source.block(f"if {names} == {known}:"):
+            self.met_entries(shape.value, value, "pairs", f"{start} + 1", "2", value)
+        with source.block("else:"):
+            entries = Entries(shape.key, name + b".")
+            key_of = source.constant(entries.known_key, "known"), source.constant(entries.key, "key_of")
+            source.line(f"{value} = {{}}")
+            self.pairs(shape.value, f"zip({names}, pairs[{start} + 1:{end}:2])", key_of, value, only_entries=True)
+            source.line(f"{met}.note({names}, {value})")
 
     def _by_name(self, shape: RecordShape) -> None:
         """Code that makes `fields` of what follows the fixed places, and reads the containers from it."""

@@ -14,7 +14,7 @@ from .errors import LimitExceeded
 from .recall import Recall
 from .shape import Key
 
-__all__ = ["COUNTS", "FEW", "MANY", "Entries", "NameLists", "Pickers", "few", "numbered"]
+__all__ = ["COUNTS", "FEW", "MANY", "Entries", "Met", "NameLists", "Pickers", "few", "numbered"]
 
 FEW = 64
 """Elements of a list whose names are kept; characters of a key, or bytes of a name, that is kept."""
@@ -100,3 +100,20 @@ class Entries:
             if not key.isidentifier():
                 key = False if b"." in segment else self._key.of(segment)
         return self._keys.keep(name, key) if len(name) <= FEW else key
+
+
+class Met:
+    """The entries of one dict as they were met last: `last`, the names in their order, and a dict with the keys.
+
+    Objects of a class often have the same keys; then a copy of that dict takes the values.
+    """
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last: tuple[list[bytes], dict[Any, Any]] = [], {}
+
+    def note(self, names: list[bytes], entries: Mapping[Any, Any]) -> None:
+        """Note the names of these entries, if they are few and short."""
+        if 0 < len(names) == len(entries) <= FEW and max(map(len, names)) <= 4 * FEW:
+            self.last = names, dict.fromkeys(entries)
