@@ -113,7 +113,7 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> Non
 
 
 def together(reply: list[bytes]) -> Mapping[bytes, bytes] | bytes:
-    """The fields of a flat reply whose first one is ``~``, without that, for a State: in one piece, if that is possible.
+    """The fields of a flat reply whose first one is ``~``, without that, for a State: in one piece, if that can be.
 
     Some fifty small objects for each that is loaded would take several times the memory, and time.
     """

@@ -10,7 +10,8 @@ All must agree: tests compare them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from .source import Name, Source
 from .stored import BAD, Stored
 from .types.records import Part, RecordShape
 
-__all__ = ["Compiled", "compile_class"]
+__all__ = ["Compiled", "Slowly", "compile_class"]
 
 Dump = Callable[[Any], dict[bytes, bytes]]
 Load = Callable[[Mapping[bytes, bytes]], Any]
@@ -53,10 +54,17 @@ class _Uncommon(Exception):
     """Left to the shapes."""
 
 
-def compile_class(shape: RecordShape) -> Compiled:
-    """Generate the functions of a class."""
+class Slowly(NamedTuple):
+    """What takes over from `dump` and `load` after any exception."""
+
+    dump: Dump
+    load: Load
+
+
+def compile_class(shape: RecordShape, slowly: Slowly | None = None) -> Compiled:
+    """Generate the functions of a class. `slowly`: asked by the functions themselves; without it they raise."""
     source = Source(dict(COMMON))
-    fixed = _whole_object(source, shape)
+    fixed = _whole_object(source, shape, slowly)
     while source.pending:
         _record(source, source.pending.pop())
     namespace = source.run(f"{shape.cls.__module__}.{shape.cls.__qualname__}")
@@ -64,19 +72,20 @@ def compile_class(shape: RecordShape) -> Compiled:
     return Compiled(**made, fixed=fixed)
 
 
-def _whole_object(source: Source, shape: RecordShape) -> list[bytes]:
+def _whole_object(source: Source, shape: RecordShape, slowly: Slowly | None) -> list[bytes]:
     """The functions with all names written out; the names in fixed places."""
     limits, root = shape.limits, Name("", b"")
-    with source.block("def dump(value):"):
+    with source.block("def dump(value):"), _else(source, slowly and slowly.dump, "value"):
         DumpCode(source, limits, makes_out=True).record(shape, "value", root)
         source.give_up_if(f"len(out) > {limits.fields}")
         source.line("return out")
-    for name, complete in (("load", True), ("load_some", False)):
-        with source.block(f"def {name}(fields):"):
-            source.give_up_if(f"len(fields) > {limits.readable}")
-            if not complete:
-                source.line("get = fields.get")
-            source.line(f"return {LoadCode(source, complete).whole(shape)}")
+    with source.block("def load(fields):"), _else(source, slowly and slowly.load, "fields"):
+        source.give_up_if(f"len(fields) > {limits.readable}")
+        source.line(f"return {LoadCode(source, complete=True).whole(shape)}")
+    with source.block("def load_some(fields):"):
+        source.give_up_if(f"len(fields) > {limits.readable}")
+        source.line("get = fields.get")
+        source.line(f"return {LoadCode(source).whole(shape)}")
     layout = FramedCode(source, limits)
     with source.block("def frame(value, front):"):
         layout.record(shape, "value", root)
@@ -84,6 +93,20 @@ def _whole_object(source: Source, shape: RecordShape) -> list[bytes]:
         source.give_up_if(f"len(pairs) > {OWN + 2 * limits.readable}")
         source.line(f"return {PairsCode(source, layout).whole(shape)}")
     return layout.fixed
+
+
+@contextmanager
+def _else(source: Source, function: Callable[[Any], Any] | None, argument: str) -> Iterator[None]:
+    """A body; after any exception, the function does it. A call around the body would cost as much as some fields."""
+    if function is None:
+        yield
+        return
+    with source.block("try:"):
+        yield
+    with source.block("except Exception:"):
+        # Outside of the handler, so that no context quotes a value.
+        source.line("pass")
+    source.line(f"return {source.constant(function, 'slowly')}({argument})")
 
 
 def _record(source: Source, shape: RecordShape) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +10,7 @@ from . import changes
 from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
 from .framing import framed_object
-from .generate import Compiled, compile_class
+from .generate import Compiled, Slowly, compile_class
 from .lean import dataclass
 from .paired import OWN
 from .paths import Steps
@@ -47,14 +47,6 @@ class Mapper(Generic[T]):
         self.cls: type[T] = shape.cls
         self.limits = shape.limits
         self._slots: dict[Steps, Slot] = {}
-        self._generated_dump: Callable[[T], Fields] = self._dump_first
-        self._generated_load: Callable[[Mapping[bytes, bytes]], T] = self._load_first
-        self.frame_common: Callable[[T, str], bytes] = self._frame_first
-        """As `frame`. Any exception: ask `frame`."""
-        self.load_pairs: Callable[[Sequence[bytes]], T] = self._pairs_first
-        """The object of flat pairs of names and texts, the first of them of the layer above. Any exception: have it
-        loaded from a dict of them.
-        """
         self._ruled = (-1, False)
 
     def __repr__(self) -> str:
@@ -79,16 +71,12 @@ class Mapper(Generic[T]):
 
     @cached_property
     def _compiled(self) -> Compiled:
-        return compile_class(self.shape)
+        return compile_class(self.shape, Slowly(self._dump, self._load_slowly))
 
-    def _dump_first(self, obj: T) -> Fields:
-        """The generated dump; from the next time on it is called directly."""
-        self._generated_dump = self._compiled.dump
-        return self._generated_dump(obj)
-
-    def _load_first(self, fields: Mapping[bytes, bytes]) -> T:
-        self._generated_load = self._compiled.load
-        return self._generated_load(fields)
+    def _compile(self) -> None:
+        """Put the generated functions in the place of the methods that are called like them."""
+        made = self._compiled
+        vars(self).update(dump=made.dump, load=made.load, frame_common=made.frame, load_pairs=made.load_pairs)
 
     # -- whole objects ---------------------------------------------------------------------------------------
 
@@ -97,11 +85,8 @@ class Mapper(Generic[T]):
 
         EncodeError names the path of what cannot be stored.
         """
-        try:
-            return self._generated_dump(obj)
-        except Exception:
-            pass  # uncommon, or wrong: the shapes know, and word the error
-        return self._dump(obj)
+        self._compile()
+        return self.dump(obj)
 
     def _dump(self, obj: T) -> Fields:
         out: Fields = {}
@@ -121,14 +106,14 @@ class Mapper(Generic[T]):
 
         DecodeError has `path`, `target` and `raw` of the first bad field and all of them in `errors`.
         """
-        try:
-            return self._generated_load(fields)
-        except Exception:
-            pass  # as in dump
+        self._compile()
+        return self.load(fields)
+
+    def _load_slowly(self, fields: Mapping[bytes, bytes]) -> T:
         try:
             loaded: T = self._compiled.load_some(fields)
         except Exception:
-            pass
+            pass  # uncommon, or wrong: the shapes know, and word the error
         else:
             return loaded
         return self._load(fields)
@@ -203,12 +188,16 @@ class Mapper(Generic[T]):
 
     # -- on the wire -----------------------------------------------------------------------------------------
 
-    def _frame_first(self, obj: T, front: str) -> bytes:
-        self.frame_common = self._compiled.frame
+    def frame_common(self, obj: T, front: str) -> bytes:
+        """As `frame`. Any exception: ask `frame`."""
+        self._compile()
         return self.frame_common(obj, front)
 
-    def _pairs_first(self, pairs: Sequence[bytes]) -> T:
-        self.load_pairs = self._compiled.load_pairs
+    def load_pairs(self, pairs: Sequence[bytes]) -> T:
+        """The object of flat pairs of names and texts, the first of them of the layer above. Any exception: have it
+        loaded from a dict of them.
+        """
+        self._compile()
         return self.load_pairs(pairs)
 
     def frame(self, obj: T, front: str) -> bytes:
@@ -219,7 +208,7 @@ class Mapper(Generic[T]):
         try:
             return self.frame_common(obj, front)
         except Exception:
-            pass  # as in dump
+            pass  # uncommon, or wrong: the shapes know, and word the error
         return framed_object(front, self._dump(obj))
 
     def place_in_pairs(self, name: bytes) -> int | None:

@@ -26,6 +26,7 @@ from rapyer_codecs import (
     default_registry,
     register_codec,
 )
+from rapyer_codecs.generate import compile_class
 from rapyer_codecs.testing import check_codec
 
 from .classes import Coin
@@ -379,7 +380,7 @@ def test_hostile_field_names_do_not_reach_generated_code(registry: Registry, nam
     cls = make_dataclass(name, [(name, int), ("other", dict[str, int]), (f"{name}_2", "int")])
     value = cls(1, {name: 2, "type": 3, "x); import os": 4}, 5)
     mapper: Mapper[Any] = registry.mapper(cls)
-    compiled = mapper._compiled
+    compiled = compile_class(mapper.shape)
     assert compiled.load(compiled.dump(value)) == value == mapper._load(mapper._dump(value))
 
 
@@ -490,7 +491,7 @@ def test_generated_code_is_written_for_the_common_case() -> None:
     value = Everything(
         "a", 1, 1.5, True, b"b", Inner(2), [1], [Inner(3)], {"k": 4}, {"k": Inner(5)}, {6}, None, Inner(7)
     )
-    compiled = default_registry.mapper(Everything)._compiled
+    compiled = compile_class(default_registry.mapper(Everything).shape)
     fields = compiled.dump(value)
     assert fields == default_registry.mapper(Everything)._dump(value)
     assert compiled.load(fields) == value

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rapyer_codecs import EncodeError, LimitExceeded, Limits, Mapper, Registry, default_registry
 from rapyer_codecs.framing import framed_object, unframed
-from rapyer_codecs.generate import _Uncommon
+from rapyer_codecs.generate import _Uncommon, compile_class
 
 from .strategies import classes_with_values
 from .test_laws import LAW, mapper_of
@@ -71,6 +71,7 @@ class Named:
 
 WIDE: Mapper[Wide] = default_registry.mapper(Wide)
 MIXED: Mapper[Mixed] = default_registry.mapper(Mixed)
+WIDE_CODE, MIXED_CODE = compile_class(WIDE.shape), compile_class(MIXED.shape)
 
 
 FRONT = "\r\n$3\r\nPUT\r\n$1\r\nk\r\n$1\r\n~\r\n$1\r\n1"
@@ -181,9 +182,9 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES)
 def test_what_was_framed_is_read_where_it_was_put(value: Wide) -> None:
     for _ in range(3):
-        fields = unframed(WIDE._compiled.frame(value, FRONT))
+        fields = unframed(WIDE_CODE.frame(value, FRONT))
         assert fields == WIDE._dump(value)
-        assert WIDE._compiled.load_pairs(pairs_of(fields)) == value
+        assert WIDE_CODE.load_pairs(pairs_of(fields)) == value
 
 
 def test_elements_and_entries_that_came_and_went_are_found() -> None:
@@ -191,7 +192,7 @@ def test_elements_and_entries_that_came_and_went_are_found() -> None:
     fields = wire_order(WIDE, value)
     fields |= {b"marks": b"3", b"words": b"0", b"marks.2": b"7", b"notes.later": b"y"}
     del fields[b"words.0"], fields[b"notes.gone"]
-    assert WIDE._compiled.load_pairs(pairs_of(fields)) == Wide("a", [1, 2, 7], {"k": "v", "later": "y"}, [], Inner(3))
+    assert WIDE_CODE.load_pairs(pairs_of(fields)) == Wide("a", [1, 2, 7], {"k": "v", "later": "y"}, [], Inner(3))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_elements_and_entries_that_came_and_went_are_found() -> None:
 def test_what_has_no_place_of_its_own_is_found_by_name(value: Mixed) -> None:
     fields = wire_order(MIXED, value)
     assert fields == MIXED._dump(value)
-    assert MIXED._compiled.load_pairs(pairs_of(fields)) == value
+    assert MIXED_CODE.load_pairs(pairs_of(fields)) == value
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_length_beyond_what_is_there_costs_nothing() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(_Uncommon):
-            WIDE._compiled.load_pairs(pairs)
+            WIDE_CODE.load_pairs(pairs)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
