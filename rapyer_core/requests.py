@@ -56,8 +56,10 @@ class Blind(NamedTuple):
     alone: bool = False
 
 
-FIRST, MOST = 32, 128
-"""Objects in the first part of a flow, which is small so that the server begins early, and in any."""
+FIRST, MOST = 32, 48
+"""Objects in the first part of a flow, which is small so that the server begins early, and in any: what is read at once
+should fit into the buffers and caches on its way.
+"""
 
 HEAVY = 256 * 1024
 """Bytes from which on a part has enough, however few objects."""

@@ -35,7 +35,7 @@ _NOT_OURS = (
     "himport_cache",
 )
 
-AHEAD = 3
+AHEAD = 8
 """Parts of a flow that are under way while replies are waited for."""
 
 REST = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import pytest
@@ -311,3 +311,45 @@ def test_limits_count_for_frames_and_pairs() -> None:
         assert WIDE.load_pairs(pairs) == value
         with pytest.raises(_Uncommon):
             mapper.load_pairs(pairs)
+
+
+@pytest.mark.parametrize("way", ["pairs", "fields"])
+def test_entries_are_read_with_other_keys_than_the_last_ones(way: str) -> None:
+    notes: list[dict[str, str]] = [
+        {"a": "1", "b": "2"},
+        {"a": "3", "b": "4"},
+        {"b": "5", "a": "6"},
+        {},
+        {},
+        {"a": "7"},
+        {"a": "8", "b": "9", "c.d": "10"},
+        {"a": "11", "b": "12", "c.d": "13"},
+        {f"k{number}": str(number) for number in range(70)},
+        {f"k{number}": str(-number) for number in range(70)},
+        {"k" * 250: "14"},
+        {"a": "15", "b": "16"},
+    ]
+    cls = make_dataclass("Noted", [("name", str), ("notes", dict[str, str])])
+    mapper: Mapper[Any] = default_registry.mapper(cls)
+    load: Any = mapper.load if way == "fields" else lambda fields: mapper.load_pairs(pairs_of(fields))
+    found = [load(wire_order(mapper, cls("n", each))) for each in notes]
+    assert [list(value.notes.items()) for value in found] == [list(each.items()) for each in notes]
+    found[0].notes["a"] = "changed"
+    found[1].notes["new"] = "x"
+    again = load(wire_order(mapper, cls("n", {"a": "1", "b": "2"})))
+    assert again.notes == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("way", ["pairs", "fields"])
+def test_names_that_were_met_last_are_read_as_strictly(way: str) -> None:
+    cls = make_dataclass("Counted", [("name", str), ("counts", dict[str, int])])
+    mapper: Mapper[Any] = default_registry.mapper(cls)
+    fields = wire_order(mapper, cls("n", {"a": 1, "b": 2}))
+    load: Any = compile_class(mapper.shape).load
+    if way == "pairs":
+        load_pairs = compile_class(mapper.shape).load_pairs
+        load = lambda fields: load_pairs(pairs_of(fields))  # noqa: E731
+    for _ in range(2):
+        assert load(fields).counts == {"a": 1, "b": 2}
+        with pytest.raises(ValueError):
+            load({**fields, b"counts.b": b"02"})

@@ -30,7 +30,7 @@ def players(count: int = COUNT) -> list[Player]:
 
 def test_the_first_parts_are_small_and_none_is_large() -> None:
     parts = parts_of(range(1000))
-    assert [len(part) for part in parts] == [32, 64, 128, 128, 128, 128, 128, 128, 128, 8]
+    assert [len(part) for part in parts] == [32, *[48] * 20, 8]
     assert [each for part in parts for each in part] == list(range(1000))
     assert parts_of([]) == []
 
@@ -217,7 +217,7 @@ def test_parts_have_few_objects_and_not_many_bytes() -> None:
     ctx, whole = wholes([*small, *large])
     flow = begun(write_many(ctx, whole, Written()))
     # Two commands of each object, which has an index; MULTI, DEL of all and EXEC.
-    assert [(len(part) - 3) // 2 for part in flow.parts] == [32, 64, 104 + 3, 3, 1]
+    assert [(len(part) - 3) // 2 for part in flow.parts] == [32, 48, 48, 48, 24 + 3, 3, 1]
 
 
 def test_a_connection_that_cannot_be_had_is_said_so() -> None:

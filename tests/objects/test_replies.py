@@ -212,3 +212,20 @@ async def test_a_new_object_that_was_saved_writes_only_what_changed(redis_client
     await rc.save(player)
     assert (await rc.get(Player, "alice")).coins == 99
     assert (await rc.get(Player, "alice")).metadata == {"k": "w", "a.b": ""}
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\r\n$1\r\nb", "\r\n", "\0", "é\U0001f600\0", "", "~", "*1\r\n"])
+async def test_whatever_is_in_a_text_is_remembered_as_it_is(redis_client: redis.Redis, text: str) -> None:
+    player = Player("alice", metadata={"k": text, text: "v"})
+    await rc.save(player)
+    stored: Any = {name: raw for name, raw in redis_client.hgetall(KEY).items() if name != b"~"}
+    assert state_of(player).stored == stored
+    loaded = await rc.get(Player, "alice")
+    assert loaded == player
+    assert state_of(loaded).stored == stored
+    loaded.wins += 1
+    await rc.save(loaded)
+    copied = pickle.loads(pickle.dumps(await rc.get(Player, "alice")))
+    copied.coins += 1
+    await rc.save(copied)
+    assert await rc.get(Player, "alice") == replace(player, wins=1, coins=1)
