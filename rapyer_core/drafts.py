@@ -33,12 +33,12 @@ from rapyer_codecs.shape import Direct
 from rapyer_codecs.types.mappings import DictShape
 from rapyer_codecs.types.records import RecordShape
 from rapyer_core.errors import ConstraintError
-from rapyer_core.operations.edits import Assign, Call, Written, after_steps
+from rapyer_core.operations.edits import Assign, Call, after_steps
 from rapyer_core.places import value_of, value_shape
-from rapyer_core.recorders import LATER, Copy, Handle, Recorder, handle, new_tuple, opened
+from rapyer_core.recorders import LATER, Copy, Handle, Record, Recorder, handle, opened
 from rapyer_core.tracking import TRACKED, Step, Tracked, comes_back, in_place, places_in, tracked, untracked
 
-_new_written: Callable[[type[Written], tuple[Any, ...]], Written] = tuple.__new__
+_new_reading: Callable[[type[_Reading], tuple[Any, ...]], _Reading] = tuple.__new__
 """A NamedTuple without a call of Python code."""
 
 _IMMUTABLE = frozenset({int, float, str, bytes, bool})
@@ -146,7 +146,7 @@ def _assign(recorder: Recorder, slot: Slot, value: Any) -> None:
         recorder.record(_whole(recorder, slot, value))
 
 
-def _storable(recorder: Recorder, slot: Slot, value: Any) -> Written:
+def _storable(recorder: Recorder, slot: Slot, value: Any) -> Record:
     """The assignment of a value to a place that is one field, as it will be read, and its text.
 
     An error if it cannot be stored there, or breaks a rule whatever is stored.
@@ -154,7 +154,7 @@ def _storable(recorder: Recorder, slot: Slot, value: Any) -> Written:
     direct = slot.shape.direct
     if direct is not None and type(value) is direct.type and type(value) in _IMMUTABLE and not slot.may_break:
         try:
-            return _new_written(Written, (slot, value, direct.encode(value), None))
+            return slot, value, direct.encode(value), None
         except Exception:
             pass  # said below, outside of the handler, what is wrong
     value = plain(value)
@@ -162,7 +162,7 @@ def _storable(recorder: Recorder, slot: Slot, value: Any) -> Written:
     recorder.check(slot, value)
     if type(value) is not slot.shape.type or type(value) not in _IMMUTABLE:
         value = slot.decode(raw)
-    return Written(slot, value, raw)
+    return slot, value, raw, None
 
 
 def _whole(recorder: Recorder, slot: Slot, value: Any) -> Assign:
@@ -178,7 +178,7 @@ def _adjust(recorder: Recorder, slot: Slot, steps: Sequence[Step]) -> Any:
     if slot.name == recorder.key:
         _refuse_key(recorder, slot)
     value = after_steps(steps, recorder.held(slot))
-    recorder.record_field(Written(slot, value, recorder.encoded(slot, value), steps))
+    recorder.record_field((slot, value, recorder.encoded(slot, value), steps))
     return value
 
 
@@ -384,7 +384,7 @@ def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
             recorder.coming = place, slot
             return value
         made = tracked_class(value)
-        made.mark = (new_tuple(_Reading, (weakref.ref(recorder), slot, True)), code, at, (), value)
+        made.mark = (_new_reading(_Reading, (weakref.ref(recorder), slot, True)), code, at, (), value)
         return made
 
     return read
@@ -762,9 +762,11 @@ class DraftDict(_View, MutableMapping[Any, Any]):
     def update(self, *others: Any, **values: Any) -> None:
         """Set entries, all or none of them. Reads nothing."""
         entries = dict(*map(plain, others), **values) if others else values
-        recorder, slot = opened(self)
-        known = slot.entries
-        alone: list[Written] = []
+        recorder = self.__recorder__
+        if recorder.moved:
+            opened(self)
+        known = self.__slot__.entries
+        alone: list[Record] = []
         wide: list[Assign] = []
         for key, value in entries.items():
             place = known.get(key) if type(key) is str else None

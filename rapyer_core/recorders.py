@@ -41,8 +41,8 @@ LATER: Any = object()
 """Stands for a working copy that is not loaded yet."""
 
 
-new_tuple: Callable[[Any, tuple[Any, ...]], Any] = tuple.__new__
-"""Makes a NamedTuple without a call of Python code."""
+Record = tuple[Slot, Any, bytes, "Sequence[Step] | None"]
+"""A :class:`Written` as a plain tuple, as most of them are ever needed."""
 
 
 @dataclass(slots=True)
@@ -66,15 +66,16 @@ class Recorder(Unit):
     __slots__ = (
         "__weakref__",
         "_detached",
+        "_edits",
         "_holders",
         "_own",
+        "_recorded",
         "after",
         "attempts",
         "coming",
         "copies",
         "created",
         "deleted",
-        "edits",
         "entry",
         "exact",
         "first",
@@ -114,7 +115,9 @@ class Recorder(Unit):
         self.created = False
         self.deleted = False
         self.open = True
-        self.edits: list[Edit] = []
+        self._edits: list[Edit] = []
+        self._recorded: list[Record] = []
+        """Those edits, after the others, that were made of a working copy that is not loaded yet."""
         self.may_break = False
         """Whether something was written that may break a rule."""
         self.exact: dict[bytes, int] = {}
@@ -123,7 +126,7 @@ class Recorder(Unit):
         """The last value that was read, if it comes back next."""
         self.trees: set[bytes] = set()
         """Names that were read with all that lies below them."""
-        self.single: dict[bytes, Written] = {}
+        self.single: dict[bytes, Record] = {}
         """What was written last to single fields of a working copy that is not loaded yet."""
         self.written: Fields | None = {}
         """The stored form of what was written, if it was single fields alone, else None; once it is summed up."""
@@ -168,7 +171,7 @@ class Recorder(Unit):
         if self.first is LATER and self.entry is not None and slot.stands_alone:
             written = self.single.get(slot.name)
             if written is not None:
-                return written.value
+                return written[1]
             raw = self.entry.get(slot.name)
             if raw is not None and self._is_below_stored(slot, self.entry):
                 try:
@@ -213,6 +216,14 @@ class Recorder(Unit):
 
     # -- recording --
 
+    @property
+    def edits(self) -> list[Edit]:
+        """What was recorded, in order."""
+        if self._recorded:
+            self._edits.extend(map(Written._make, self._recorded))
+            self._recorded.clear()
+        return self._edits
+
     def record(self, edit: Edit) -> Any:
         """Do it to the working copy, and again at commit. What Python would raise is raised, and not recorded."""
         self.check_open()
@@ -229,36 +240,36 @@ class Recorder(Unit):
             self._own.append(edit.slot)
         return result
 
-    def record_field(self, edit: Written) -> None:
+    def record_field(self, edit: Record) -> None:
         """The same for a place that is one field, whose new value is known already."""
         if not self.open:
             self.check_open()
-        slot = edit.slot
-        if edit.steps is None:
+        slot, value, _, steps = edit
+        if steps is None:
             if self.copies:
-                self._settle(edit)
+                self._settle(Written._make(edit))
             self._own.append(slot)
         if self.first is LATER and slot.stands_alone:
             self.single[slot.name] = edit
         else:
-            put_in_own(slot, self.work, edit.value)
+            put_in_own(slot, self.work, value)
             self._sum_up((edit,))
-        self.edits.append(edit)
+        self._recorded.append(edit)
 
-    def record_fields(self, edits: Sequence[Written]) -> None:
+    def record_fields(self, edits: Sequence[Record]) -> None:
         """The same for several, which were assigned."""
-        if self.open and self.first is LATER and not self.copies:
-            single, own = self.single, self._own
+        if not self.open or self.first is not LATER or self.copies:
             for edit in edits:
-                slot = edit.slot
-                if slot.stands_alone:
-                    single[slot.name] = edit
-                    own.append(slot)
-                    self.edits.append(edit)
-                else:
-                    self.record_field(edit)
-        else:
-            for edit in edits:
+                self.record_field(edit)
+            return
+        single, own, recorded = self.single, self._own, self._recorded
+        for edit in edits:
+            slot = edit[0]
+            if slot.stands_alone:
+                single[slot.name] = edit
+                own.append(slot)
+                recorded.append(edit)
+            else:
                 self.record_field(edit)
 
     def take_back(self, slot: Slot, value: Any, steps: Sequence[Step]) -> bool:
@@ -275,8 +286,8 @@ class Recorder(Unit):
             raw = direct.encode(value)
         except Exception:
             return False  # the general way says what is wrong
-        edit = self.single[name] = new_tuple(Written, (slot, value, raw, steps))
-        self.edits.append(edit)
+        edit = self.single[name] = slot, value, raw, steps
+        self._recorded.append(edit)
         exact = self.exact
         left = exact[name] - 1
         if left:
@@ -285,7 +296,7 @@ class Recorder(Unit):
             del exact[name]
         return True
 
-    def _sum_up(self, edits: Iterable[Written]) -> None:
+    def _sum_up(self, edits: Iterable[Record]) -> None:
         """What was written to these fields is part of all that was written."""
         written, may_break = self.written, self.may_break
         for slot, _, raw, _ in edits:
@@ -402,7 +413,7 @@ class Recorder(Unit):
         if self.deleted:
             return Change(erase=True)
         self.result, self.after = None, fields
-        if not self.edits:
+        if not (self._recorded or self._edits):
             return Change()
         as_read = fields is self.entry or fields == self.entry
         put = self._put_alone(fields) if as_read else None
@@ -541,8 +552,9 @@ class Recorder(Unit):
                 slot, _, _, steps = edit
                 if steps is not None:
                     value = after_steps(steps, self.held(slot))
-                    edit = Written(slot, value, self.encoded(slot, value), steps)
-                self.single[slot.name] = edit
+                    self.single[slot.name] = slot, value, self.encoded(slot, value), steps
+                else:
+                    self.single[slot.name] = edit
 
     def _worked(self, slot: Slot) -> Fields:
         try:

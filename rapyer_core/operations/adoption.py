@@ -12,7 +12,6 @@ from typing import Any
 
 from rapyer_codecs import Slot
 from rapyer_core.collection import Fields, Target
-from rapyer_core.operations.edits import Written
 from rapyer_core.places import (
     NO_SUCH_PLACE,
     comes_and_goes,
@@ -81,8 +80,8 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
         see_written(obj, state, target.pk, {**_with_dict_of(slot, stored), slot.name: raw}, (slot.name,))
 
 
-def adopt_fields(target: Target, values: Collection[Written]) -> None:
-    """Show values of places that are one stored field each, and stand alone: with what is stored."""
+def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes, Any]]) -> None:
+    """Show values of places that are one stored field each, and stand alone: with what is stored (and more)."""
     obj = target.obj
     if obj is None or target.collection.model.frozen:
         return
@@ -100,11 +99,11 @@ def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
     """Show several places. after: all that is stored of the object."""
     if not adopts(target):
         return
-    alone: list[Written] = []
+    alone: list[tuple[Slot, Any, bytes, None]] = []
     units: dict[bytes, Slot] = {}
     for slot in slots:
         if slot.stands_alone and slot.name in after:
-            alone.append(Written(slot, slot.decode(after[slot.name]), after[slot.name]))
+            alone.append((slot, slot.decode(after[slot.name]), after[slot.name], None))
         else:
             unit = unit_of(slot)
             units[unit.name] = unit
