@@ -119,13 +119,15 @@ def _copied(recorder: Recorder, slot: Slot, value: Any) -> Any:
     recorder.note(slot)
     if type(value) in _ATOMS:
         return value
-    known = recorder.copies.get(slot.name)
+    copies = recorder.copies or {}
+    known = copies.get(slot.name)
     if known is not None:
         return known.value
     fields = slot.dump(value)
     copy = value_of(slot, fields)
     if recorder.open and _may_change(copy):
-        recorder.copies[slot.name] = Copy(slot, copy, fields)
+        copies[slot.name] = Copy(slot, copy, fields)
+        recorder.copies = copies
     return copy
 
 

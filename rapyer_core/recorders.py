@@ -67,7 +67,6 @@ class Recorder(Unit):
         "__weakref__",
         "_detached",
         "_edits",
-        "_holders",
         "_own",
         "_recorded",
         "after",
@@ -83,7 +82,6 @@ class Recorder(Unit):
         "inserted",
         "key",
         "local",
-        "may_break",
         "moved",
         "open",
         "presence",
@@ -91,7 +89,6 @@ class Recorder(Unit):
         "single",
         "target",
         "trees",
-        "written",
     )
 
     needs: Sequence[bytes] | None = None
@@ -115,29 +112,24 @@ class Recorder(Unit):
         self.created = False
         self.deleted = False
         self.open = True
-        self._edits: list[Edit] = []
         self._recorded: list[Record] = []
-        """Those edits, after the others, that were made of a working copy that is not loaded yet."""
-        self.may_break = False
-        """Whether something was written that may break a rule."""
+        """What was written to single fields since the last of the other edits."""
         self.exact: dict[bytes, int] = {}
         """Fields that were read, and how often."""
         self.coming: Coming | None = None
         """The last value that was read, if it comes back next."""
-        self.trees: set[bytes] = set()
-        """Names that were read with all that lies below them."""
         self.single: dict[bytes, Record] = {}
         """What was written last to single fields of a working copy that is not loaded yet."""
-        self.written: Fields | None = {}
-        """The stored form of what was written, if it was single fields alone, else None; once it is summed up."""
-        self._holders: set[bytes] = set()
-        """Dicts that hold some of these; each has an own field, which must be stored."""
-        self._own: list[Slot] = []
+        # Made when they are needed: most blocks need none of them.
+        self._edits: list[Edit] | None = None
+        self.trees: set[bytes] | None = None
+        """Names that were read with all that lies below them."""
+        self._own: list[Slot] | None = None
         """Places that were assigned."""
-        self.moved: list[tuple[Slot, bool]] = []
+        self.moved: tuple[tuple[Slot, bool], ...] = ()
         """Places whose elements were moved, and whether the place itself was replaced; in order; only ever grows."""
-        self.copies: dict[bytes, Copy] = {}
-        self._detached: list[Copy] = []
+        self.copies: dict[bytes, Copy] | None = None
+        self._detached: tuple[Copy, ...] = ()
         self.attempts = 0
         self.result: Any = None
         """The object that the edits came to, if something else was stored by then than what was read."""
@@ -157,7 +149,6 @@ class Recorder(Unit):
             obj = self.target.collection.load(self.entry, self.target.pk)
             for slot, value, _, _ in self.single.values():
                 put_in_own(slot, obj, value)
-            self._sum_up(self.single.values())
             self.work = obj
         return self.first
 
@@ -191,6 +182,7 @@ class Recorder(Unit):
         if self._own and any(own.under(slot.name) for own in self._own):
             return False
         if tree or (tree is None and not slot.is_field):
+            self.trees = self.trees or set()
             self.trees.update(_names(slot))
         elif not slot.renamed:
             self.note_field(slot.name)
@@ -219,10 +211,13 @@ class Recorder(Unit):
     @property
     def edits(self) -> list[Edit]:
         """What was recorded, in order."""
+        edits = self._edits
+        if edits is None:
+            edits = self._edits = []
         if self._recorded:
-            self._edits.extend(map(Written._make, self._recorded))
+            edits.extend(map(Written._make, self._recorded))
             self._recorded.clear()
-        return self._edits
+        return edits
 
     def record(self, edit: Edit) -> Any:
         """Do it to the working copy, and again at commit. What Python would raise is raised, and not recorded."""
@@ -232,13 +227,16 @@ class Recorder(Unit):
             self._settle(edit)
         result = edit.apply(self.work)
         self.edits.append(edit)
-        self.written = None
-        self.may_break = True
         if moving:
-            self.moved.append((edit.touched, isinstance(edit, Assign)))
+            self.moved += ((edit.touched, isinstance(edit, Assign)),)
         if isinstance(edit, Assign):
-            self._own.append(edit.slot)
+            self._assigned().append(edit.slot)
         return result
+
+    def _assigned(self) -> list[Slot]:
+        if self._own is None:
+            self._own = []
+        return self._own
 
     def record_field(self, edit: Record) -> None:
         """The same for a place that is one field, whose new value is known already."""
@@ -248,12 +246,11 @@ class Recorder(Unit):
         if steps is None:
             if self.copies:
                 self._settle(Written._make(edit))
-            self._own.append(slot)
+            self._assigned().append(slot)
         if self.first is LATER and slot.stands_alone:
             self.single[slot.name] = edit
         else:
             put_in_own(slot, self.work, value)
-            self._sum_up((edit,))
         self._recorded.append(edit)
 
     def record_fields(self, edits: Sequence[Record]) -> None:
@@ -262,7 +259,7 @@ class Recorder(Unit):
             for edit in edits:
                 self.record_field(edit)
             return
-        single, own, recorded = self.single, self._own, self._recorded
+        single, own, recorded = self.single, self._assigned(), self._recorded
         for edit in edits:
             slot = edit[0]
             if slot.stands_alone:
@@ -295,19 +292,6 @@ class Recorder(Unit):
         else:
             del exact[name]
         return True
-
-    def _sum_up(self, edits: Iterable[Record]) -> None:
-        """What was written to these fields is part of all that was written."""
-        written, may_break = self.written, self.may_break
-        for slot, _, raw, _ in edits:
-            may_break = may_break or slot.may_break
-            if not slot.stands_alone:
-                written = None
-            elif written is not None:
-                written[slot.name] = raw
-                if not slot.sure and slot.parent is not None:
-                    self._holders.add(slot.parent.name)
-        self.written, self.may_break = written, may_break
 
     def encoded(self, slot: Slot, value: Any) -> bytes:
         """The stored form of a plain value at a place that is one field; an error names the object."""
@@ -360,9 +344,7 @@ class Recorder(Unit):
 
     def finish(self) -> None:
         """Before a commit: copies that were changed are written back. Nothing can be recorded from here on."""
-        if self.copies:
-            if not self.is_there:
-                self.copies.clear()
+        if self.copies and self.is_there:
             self._flush()
         for copy in self._detached:
             if self.dumped(copy.slot, copy.value) != copy.fields:
@@ -375,25 +357,27 @@ class Recorder(Unit):
         self.open = False
 
     def _flush(self) -> None:
-        for copy in list(self.copies.values()):
+        copies = self.copies or {}
+        for copy in list(copies.values()):
             now = self.dumped(copy.slot, copy.value)
             if now != copy.fields:
-                self.copies.pop(copy.slot.name)
+                copies.pop(copy.slot.name)
                 self.record(Assign(copy.slot, now))
                 copy.fields = now
-                self.copies[copy.slot.name] = copy
+                copies[copy.slot.name] = copy
 
     def _settle(self, edit: Edit) -> None:
         """Copies from a place that is rearranged are written back first, and lead nowhere afterwards."""
-        for copy in [copy for copy in self.copies.values() if edit.touched.under(copy.slot.name)]:
-            del self.copies[copy.slot.name]
+        copies = self.copies or {}
+        for copy in [copy for copy in copies.values() if edit.touched.under(copy.slot.name)]:
+            del copies[copy.slot.name]
             if isinstance(edit, Assign | Written):
                 continue
             now = self.dumped(copy.slot, copy.value)
             if now != copy.fields:
                 self.record(Assign(copy.slot, now))
             if isinstance(edit, Call) and edit.method != "clear" and edit.entry is None:
-                self._detached.append(Copy(copy.slot, copy.value, now))
+                self._detached += (Copy(copy.slot, copy.value, now),)
 
     # -- committing --
 
@@ -416,38 +400,48 @@ class Recorder(Unit):
         if not (self._recorded or self._edits):
             return Change()
         as_read = fields is self.entry or fields == self.entry
-        put = self._put_alone(fields) if as_read else None
-        if put is not None:
-            return Change(put=put)
-        self._sum_up(self.single.values())
+        if as_read and self.first is LATER:
+            put = self._put(self.single.values(), fields)
+            if put is not None:
+                return Change(put)
+        edits = self.edits
         if not as_read:
             self.result = self._replayed(fields)
-        if self.may_break:
+        if self.target.collection.mapper.ruled:
             self._check_rules()
-        if as_read and self.written is not None and self._holders <= fields.keys():
-            self.after = self.written
-            return Change(put={name: raw for name, raw in self.written.items() if fields.get(name) != raw})
+        if as_read and all(type(edit) is Written for edit in edits):
+            put = self._put(edits, fields, ruled=False)
+            if put is not None:
+                self.after = {**fields, **put}
+                return Change(put)
         with self.target.collection.named(self.target.pk):
-            touched = [edit.touched for edit in self.edits]
+            touched = [edit.touched for edit in edits]
             put, drop = changed_fields(self.target, touched, fields, self.work if self.result is None else self.result)
         self.after = after_change(fields, put, drop)
-        return Change(put=put, drop=drop)
+        return Change(put, drop)
 
-    def _put_alone(self, fields: Fields) -> Fields | None:
-        """What to put, if single fields alone were written, nothing of which needs a look at anything else."""
-        if self.first is not LATER:
-            return None
+    @staticmethod
+    def _put(edits: Iterable[Any], fields: Fields, ruled: bool = True) -> Fields | None:
+        """What to put for writes of single fields; None if some of it needs a look at what is around it, or at rules.
+
+        edits: each a Written, or the tuple of one. ruled: whether rules have to be looked at.
+        """
         put: Fields = {}
-        for name, (slot, _, raw, _) in self.single.items():
-            if slot.may_break or not (slot.sure or slot.parent.name in fields):  # type: ignore[union-attr]  # an entry
+        for slot, _, raw, _ in edits:
+            if ruled and slot.may_break:
                 return None
+            if not (slot.stands_alone and (slot.sure or slot.parent.name in fields)):
+                return None
+            name = slot.name
             if fields.get(name) != raw:
                 put[name] = raw
+            elif name in put:
+                del put[name]
         return put
 
     def _check_rules(self) -> None:
         """ConstraintError if a written place breaks a rule with what is stored now."""
-        alone = self.first is LATER and self.result is None and self.written is not None
+        alone = self.first is LATER and self.result is None
         with self.target.collection.named(self.target.pk):
             if alone and not any(slot.in_ruled for slot, _, _, _ in self.single.values()):
                 for slot, value, _, _ in self.single.values():
@@ -473,7 +467,7 @@ class Recorder(Unit):
         if before is now:
             return
         names = [name for name in self.exact if before.get(name) != now.get(name)]
-        names += [name for name in self.trees if _tree(before, name) != _tree(now, name)]
+        names += [name for name in self.trees or () if _tree(before, name) != _tree(now, name)]
         if names:
             raise self._conflict(sorted(names))
 
@@ -530,19 +524,21 @@ class Recorder(Unit):
         undone = self.edits[mark:]
         del self.edits[mark:]
         self._own = [edit.slot for edit in self.edits if _assigns(edit)]
-        self.moved += [(edit.touched, True) for edit in undone if _moves(edit)]
-        self._detached.clear()
+        self.moved += tuple([(edit.touched, True) for edit in undone if _moves(edit)])
+        self._detached = ()
         base = self.inserted if self.created else self.entry
         if self.first is LATER:
             self._record_again()
         elif base is not None:
-            self.written = None
             self.work = self.target.collection.load(base, self.target.pk)
             for edit in self.edits:
                 edit.apply(self.work)
-        for name, copy in list(self.copies.items()):
-            if self.dumped(copy.slot, copy.value) != _tree(self._worked(copy.slot), name):
-                del self.copies[name]
+        if self.copies:
+            self.copies = {
+                name: copy
+                for name, copy in self.copies.items()
+                if self.dumped(copy.slot, copy.value) == _tree(self._worked(copy.slot), name)
+            }
 
     def _record_again(self) -> None:
         """Of a working copy that is not loaded yet, what the edits wrote to single fields."""
