@@ -131,7 +131,9 @@ class DumpCode:
         text = self.text(leaf, value)
         if leaf.inline is not None and leaf.inline.short:
             return text
-        return f"text if len(text := {text}) <= {leaf.limits.value} else uncommon()"
+        checked = f"text if len(text := {text}) <= {leaf.limits.value} else uncommon()"
+        # No character has more than four bytes.
+        return f"{text} if len({value}) <= {leaf.limits.value // 4} else {checked}" if is_text(leaf) else checked
 
     def text(self, leaf: Leaf, value: str) -> str:
         """The same, however long it is."""

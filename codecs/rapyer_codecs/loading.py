@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from .common import is_common, is_plain
-from .places import MANY, Entries, Met, Pickers
+from .places import MANY, Entries, Pickers
 from .shape import Leaf, Shape
 from .source import Name, Source, identifier
 from .types.mappings import MARKER, DictShape
@@ -222,39 +222,9 @@ class LoadCode:
                 self.pairs(shape.value, "fields.items()", (known, key_of), value)
             return
         with self.source.block("else:"):
-            self.last_fields(shape.value, (known, key_of), value, self.tail)
-
-    def last_fields(self, leaf: Leaf, functions: tuple[str, str], value: str, tail: _Tail) -> None:
-        """Code that takes the entries of a dict out of the last fields, where they are as a rule."""
-        source = self.source
-        names, known, start = (source.variable(hint) for hint in ("names", "known", "start"))
-        met = source.constant(Met(), "met")
-        source.line(f"{start} = {tail.start}")
-        source.line(f"{names} = [*islice(fields, {start}, None)]")
-        # Both at once: another thread may note others meanwhile.
-        source.line(f"{known}, {value} = {met}.last")
-        with source.block(f"if {names} == {known}:"):
-            source.line(f"raws = [*islice(fields.values(), {start}, None)]")
-            self.met_entries(leaf, value, "raws", "0", "1", value)
-        with source.block("else:"):
-            source.line(f"{value} = {{}}")
-            self.pairs(leaf, f"islice(fields.items(), {start}, None)", functions, value)
-            with source.block(f"if len({value}) == len(fields) - {tail.others}:"):
-                source.line(f"{met}.note({names}, {value})")
-            with source.block("else:"):
-                self.pairs(leaf, "fields.items()", functions, value)
-
-    def met_entries(self, leaf: Leaf, entries: str, raws: str, start: str, step: str, value: str) -> None:
-        """Code that takes a dict with these keys out of texts that stand at every step."""
-        source = self.source
-        place = source.variable("place")
-        source.line(f"{value} = {entries}.copy()")
-        source.line(f"{place} = {start}")
-        # By place: to zip keys and texts costs as much as to decode these.
-        with source.block(f"for key in {value}:"):
-            source.line(f"raw = {raws}[{place}]")
-            source.line(f"{place} += {step}")
-            source.line(f"{value}[key] = {self.decode(leaf, 'raw')}")
+            self.pairs(shape.value, f"islice(fields.items(), {self.tail.start}, None)", (known, key_of), value)
+            with self.source.block(f"if len({value}) != len(fields) - {self.tail.others}:"):
+                self.pairs(shape.value, "fields.items()", (known, key_of), value)
 
     def many(self, leaf: Leaf, prefix: bytes, key_of: str, value: str) -> None:
         """Code that takes the entries of a dict out of so many fields that most have not been met before."""

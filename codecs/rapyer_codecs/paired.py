@@ -111,7 +111,14 @@ class PairsCode(LoadCode):
         # Both at once: another thread may note others meanwhile.
         source.line(f"{known}, {value} = {met}.last")
         with source.block(f"if {names} == {known}:"):
-            self.met_entries(shape.value, value, "pairs", f"{start} + 1", "2", value)
+            place = source.variable("place")
+            source.line(f"{value} = {value}.copy()")
+            source.line(f"{place} = {start} + 1")
+            # By place: to zip keys and texts costs as much as to decode these.
+            with source.block(f"for key in {value}:"):
+                source.line(f"raw = pairs[{place}]")
+                source.line(f"{place} += 2")
+                source.line(f"{value}[key] = {self.decode(shape.value, 'raw')}")
         with source.block("else:"):
             entries = Entries(shape.key, name + b".")
             key_of = source.constant(entries.known_key, "known"), source.constant(entries.key, "key_of")

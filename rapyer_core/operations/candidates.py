@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rapyer_codecs.lean import dataclass, field
-from rapyer_core.collection import EXISTS, Collection, Context, Target
+from rapyer_core.collection import EXISTS, Collection, Context, OnError, Target
 from rapyer_core.keys import escape_glob
 from rapyer_core.operations.query import Query
 from rapyer_core.operations.reading import CHUNK, chunks, read
@@ -14,6 +14,8 @@ from rapyer_core.operations.refusals import refused
 from rapyer_core.operations.units import Seen, paired, seen_of
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import Command, Operation, Reply, ServerError
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -84,24 +86,43 @@ def targets_of(collection: Collection[Any], members: Iterable[bytes]) -> list[Ta
     return [Target(collection, pk, collection.key(pk)) for pk in pks]
 
 
+def _stored_at(
+    ctx: Context, collection: Collection[Any], keys: Sequence[bytes]
+) -> Operation[list[tuple[str, bytes, list[bytes]]]]:
+    """The objects that are there: primary key, key and the reply to HGETALL."""
+    found: list[tuple[str, bytes, list[bytes]]] = []
+    for part in chunks(keys):
+        replies = yield from replies_of(ctx, collection, [(b"HGETALL", key) for key in part])
+        for key, reply in zip(part, replies, strict=True):
+            if EXISTS in reply[::2]:
+                found.append((collection.pk_from_key(key), key, reply))
+    return found
+
+
 def seen_at(ctx: Context, collection: Collection[Any], keys: Sequence[bytes]) -> Operation[list[tuple[str, Seen]]]:
     """What is stored of the objects under the keys: primary key and fields of those that are there.
 
     DecodeError for an object under a key that no primary key has.
     """
-    found: list[tuple[str, Seen]] = []
-    for part in chunks(keys):
-        replies = yield from replies_of(ctx, collection, [(b"HGETALL", key) for key in part])
-        for key, reply in zip(part, replies, strict=True):
-            fields = paired(reply)
-            if EXISTS in fields:
-                pk = collection.pk_from_key(key)
-                found.append((pk, seen_of(Target(collection, pk, key), fields)))
+    found = yield from _stored_at(ctx, collection, keys)
+    return [(pk, seen_of(Target(collection, pk, key), paired(reply))) for pk, key, reply in found]
+
+
+def objects_at(
+    ctx: Context, collection: Collection[T], keys: Sequence[bytes], on_error: OnError | None = None
+) -> Operation[list[tuple[str, T]]]:
+    """The objects under the keys, in order, with their primary keys, without those that are not there.
+
+    DecodeError, also for an object under a key that no primary key has. on_error: as of ``get``.
+    """
+    found: list[tuple[str, T]] = []
+    for pk, _, reply in (yield from _stored_at(ctx, collection, keys)):
+        obj = collection.load_reply(reply, pk, on_error)
+        if obj is not None:
+            found.append((pk, obj))
     return found
 
 
-def load(ctx: Context, made: Query[Any], keys: Sequence[bytes]) -> Operation[list[Any]]:
+def load(ctx: Context, made: Query[T], keys: Sequence[bytes]) -> Operation[list[T]]:
     """The objects under the keys, in order, without those that are not there. DecodeError."""
-    collection = made.collection
-    found = yield from seen_at(ctx, collection, keys)
-    return [collection.load(seen.fields, pk, made.on_error) for pk, seen in found]
+    return [obj for _, obj in (yield from objects_at(ctx, made.collection, keys, made.on_error))]

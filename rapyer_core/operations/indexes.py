@@ -18,7 +18,15 @@ from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of
 from rapyer_core.models import Model, model_of
-from rapyer_core.operations.candidates import Cursor, is_complete, next_keys, replies_of, seen_at, targets_of
+from rapyer_core.operations.candidates import (
+    Cursor,
+    is_complete,
+    next_keys,
+    objects_at,
+    replies_of,
+    seen_at,
+    targets_of,
+)
 from rapyer_core.operations.commands import reindexed
 from rapyer_core.operations.commit import commit
 from rapyer_core.operations.query import Query, as_score, check_count, check_owner
@@ -97,8 +105,8 @@ def _load_into(
 ) -> Operation[None]:
     """Load the objects of the members that are not there yet."""
     keys = [target.key for target in targets_of(collection, [member for member, _ in pairs])]
-    for pk, seen in (yield from seen_at(ctx, collection, [key for key in keys if key not in hits])):
-        hits[collection.key(pk)] = collection.load(seen.fields, pk)
+    for pk, obj in (yield from objects_at(ctx, collection, [key for key in keys if key not in hits])):
+        hits[collection.key(pk)] = obj
 
 
 def rank(ctx: Context, obj: Any, path: Any) -> Operation[int]:
@@ -147,8 +155,7 @@ def _all_by_value(
     cursor = Cursor()
     best: list[tuple[Any, bytes, Any]] = []
     while keys := (yield from next_keys(ctx, everything, cursor)):
-        for pk, seen in (yield from seen_at(ctx, collection, keys)):
-            obj = collection.load(seen.fields, pk)
+        for pk, obj in (yield from objects_at(ctx, collection, keys)):
             value = index.slot.get(obj)
             if index.score_of(value) is not None:
                 best.append((value, pk.encode(), obj if n is not None else None))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from rapyer_core.collection import EXISTS, Context
-from rapyer_core.operations.candidates import Cursor, is_complete, load, next_keys, replies_of, seen_at, targets_of
+from rapyer_core.operations.candidates import Cursor, is_complete, load, next_keys, objects_at, replies_of, targets_of
 from rapyer_core.operations.indexes import EXACT, Report, rank, top, verify
 from rapyer_core.operations.query import Explanation, Query, Range, explain, query
 from rapyer_core.operations.reading import CHUNK
@@ -76,8 +76,7 @@ def _in_index_order(ctx: Context, made: Query[T]) -> Operation[list[T] | None]:
         command: Command = (b"ZRANGE", collection.index_key(index), *ends, b"LIMIT", start, CHUNK, b"WITHSCORES")
         reply = (yield from replies_of(ctx, collection, [command]))[0]
         keys = [target.key for target in targets_of(collection, reply[::2])]
-        for pk, seen in (yield from seen_at(ctx, collection, keys)):
-            obj = collection.load(seen.fields, pk, made.on_error)
+        for pk, obj in (yield from objects_at(ctx, collection, keys, made.on_error)):
             if made.matches(obj):
                 hits[pk] = obj
         at_end = len(keys) < CHUNK
