@@ -5,7 +5,7 @@ All other commands are packed by the transports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rapyer_codecs.framing import HEADS, SHORT, framed
 
@@ -25,13 +25,18 @@ def count(key: bytes, name: bytes, by: int) -> bytes:
     )
 
 
-def put(key: bytes, name: bytes, value: bytes) -> bytes:
-    """Whether there is an object, and HSET of one of its fields."""
+def put(key: bytes, fields: Mapping[bytes, bytes]) -> bytes:
+    """Whether there is an object, and HSET of some of its fields."""
     size = len(key)
-    return (
-        b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n"
-        b"*4\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
-        % (size, key, size, key, len(name), name, len(value), value)
+    head = b"*3\r\n$7\r\nHEXISTS\r\n$%d\r\n%b\r\n$1\r\n~\r\n*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n" % (
+        size,
+        key,
+        2 + 2 * len(fields),
+        size,
+        key,
+    )
+    return head + b"".join(
+        [b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value) for name, value in fields.items()]
     )
 
 

@@ -60,10 +60,7 @@ def is_stored_formerly(slot: Slot, fields: Iterable[bytes]) -> bool:
 
 def is_plain_and_empty(slot: Slot, kind: str) -> bool:
     """Whether it is a container that is there whenever the object is, and starts empty: its marker is a constant."""
-    if slot.shape.kind != kind or not slot.sure or slot.renamed:
-        return False
-    default = slot.default_fields()
-    return default is None or len(default) == 1
+    return slot.shape.kind == kind and slot.empty is not None
 
 
 def is_entry(slot: Slot) -> bool:

@@ -45,6 +45,7 @@ class Slot:
 
     __slots__ = (
         "_children",
+        "_empty",
         "attribute",
         "child_of",
         "entries",
@@ -93,6 +94,7 @@ class Slot:
         self.lists: tuple[bytes, ...] = parent._lists_to_here() if parent is not None else ()
         self.view: Any = None
         self._children: dict[str, Slot] = {}
+        self._empty: Fields | bool | None = None
         self.entries: dict[str | int, Slot] = {}
 
     @classmethod
@@ -187,6 +189,22 @@ class Slot:
             return self.shape.present(self._stored_at(stored), stored)
         except MissingEntry:
             return False
+
+    @property
+    def empty(self) -> Fields | None:
+        """Of a dict or set that is there whenever the object is, and starts empty: its own field, which is a constant.
+        None for any other place.
+        """
+        found = self._empty
+        if found is None:
+            found = self._empty = self._when_empty() or False
+        return found or None  # type: ignore[return-value]  # False: it was found that there is none
+
+    def _when_empty(self) -> Fields | None:
+        if self.shape.kind not in ("dict", "set") or not self.sure or self.renamed:
+            return None
+        default = self.default_fields()
+        return self.dump(getattr(self.shape, "cls", dict)()) if default is None or len(default) == 1 else None
 
     def default_fields(self) -> Fields | None:
         """The stored form of this place's default, that of the places which hold it considered; None if it

@@ -10,6 +10,7 @@ from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
+from rapyer_core import packing
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_change, shown
@@ -19,7 +20,7 @@ from rapyer_core.operations.lists import check_index
 from rapyer_core.operations.place import Options, Place, constrained
 from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import is_entry, is_plain_and_empty, kind_of, value_of, value_shape
-from rapyer_core.requests import Operation
+from rapyer_core.requests import UNUSUAL, WRITE, Operation, Reply, Straight, straight
 
 UNSET: Any = object()
 """No argument was given."""
@@ -64,21 +65,19 @@ def _write(place: Place, put: Fields, drop: Iterable[bytes] = ()) -> Operation[i
 # -- dicts: set entries --
 
 
-def merge(ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options: Options) -> Operation[None]:
+def merge(
+    ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options: Options
+) -> Operation[None] | Straight[None]:
     """Set several entries of a dict in one commit. Blind where each is one stored field."""
     place = Place.of(ctx, obj, path, options, *_DICTS)
     if not isinstance(values, Mapping):
         raise place.error(EncodeError, f"a mapping is expected, not {type(values).__name__}", target="dict")
-    slot, target = place.slot, place.target
+    slot = place.slot
     pairs = [(key, place.child(key), value) for key, value in values.items()]
     dumped = [(key, child, place.storable(child, value)) for key, child, value in pairs]
     if constrained(slot) or not (is_plain_and_empty(slot, "dict") and all(child.is_field for _, child, _ in pairs)):
-        yield from place.edit(Entries(slot, dumped))
-        return
-    put = {name: raw for _, _, fields in dumped for name, raw in fields.items()}
-    yield from _write(place, {**_marker(slot), **put})
-    for _, child, fields in dumped:
-        adopt(target, child, fields)
+        return place.edit(Entries(slot, dumped))
+    return _put_entries(place, [(child, fields) for _, child, fields in dumped])
 
 
 @dataclass(slots=True, frozen=True)
@@ -100,17 +99,42 @@ class Entries:
             held[key] = value_of(child, fields)
 
 
-def put_entry(place: Place, fields: Fields) -> Operation[None]:
+def put_entry(place: Place, fields: Fields) -> Operation[None] | Straight[None]:
     """Set the entry that the place is. fields: its stored form."""
-    slot, target = place.slot, place.target
-    assert slot.parent is not None
-    yield from _write(place.at(slot.parent), {**_marker(slot.parent), **fields})
-    adopt(target, slot, fields)
+    return _put_entries(place.holder, [(place.slot, fields)])
 
 
-def _marker(slot: Slot) -> Fields:
-    """The own field of a dict or set that starts empty: a constant, so that it can be written blindly."""
-    return slot.dump(getattr(slot.shape, "cls", dict)())
+Entered = Sequence[tuple[Slot, Fields]]
+"""Entries of a dict with their stored form."""
+
+
+def _put_entries(holder: Place, entries: Entered) -> Operation[None] | Straight[None]:
+    """Set entries of a dict that starts empty, with the dict's own field, blindly if that is allowed."""
+    put = dict(holder.slot.empty or {})
+    for _, fields in entries:
+        put.update(fields)
+    subject = holder, put, entries
+    if not holder.may_be_blind:
+        return _write_entries(subject)
+    return straight(Straight, (WRITE, packing.put(holder.target.key, put), 2, subject, _entered, _write_entries))
+
+
+def _entered(entering: tuple[Place, Fields, Entered], replies: list[Reply]) -> Any:
+    place, _, entries = entering
+    existed, added = replies
+    if existed != 1 or type(added) is not int:
+        return UNUSUAL
+    for slot, fields in entries:
+        adopt(place.target, slot, fields)
+    return None
+
+
+def _write_entries(entering: tuple[Place, Fields, Entered]) -> Operation[None]:
+    """The entering: the dict, all that is put, and the entries."""
+    place, put, entries = entering
+    yield from _write(place, put)
+    for slot, fields in entries:
+        adopt(place.target, slot, fields)
 
 
 # -- dicts, lists and sets: take out --

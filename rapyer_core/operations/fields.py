@@ -23,7 +23,7 @@ from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
 from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.packing import count, put
-from rapyer_core.places import is_entry, value_shape
+from rapyer_core.places import value_shape
 from rapyer_core.requests import UNUSUAL, WRITE, Operation, Reply, ServerError, Straight, straight
 
 __all__ = [
@@ -94,17 +94,12 @@ def _former(slot: Slot, fields: Fields) -> list[bytes]:
 
 def _edit_leaf(place: Place, function: Callable[[Any], Any]) -> Operation[Any]:
     slot = place.slot
-    if slot.in_ruled or not (is_entry(slot) or _is_narrow(slot)):
+    if not place.site.small:
         return (yield from place.edit(Compute(slot, function)))
     unit = EditLeaf(place.target, slot, function, [slot.name, *slot.former])
     yield from place.commit(unit)
     adopt(place.target, slot, {slot.name: unit.raw})
     return unit.value
-
-
-def _is_narrow(slot: Slot) -> bool:
-    """Whether all that is stored of a place, in data of any age, is one field and its former names."""
-    return slot.is_field and slot.sure and (slot.parent is None or not slot.parent.renamed)
 
 
 def modify(ctx: Context, obj: Any, path: Any, function: Callable[[Any], Any], options: Options) -> Operation[Any]:
@@ -136,13 +131,13 @@ def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> O
     place = Place.of(ctx, obj, path, options)
     slot = place.slot
     fields = place.storable(slot, value)
-    if slot.in_ruled or not (is_entry(slot) or _is_narrow(slot)):
+    if not place.site.small:
         return place.edit(Assign(slot, fields))
-    if is_entry(slot):
+    if place.site.entry:
         return put_entry(place, fields)
     if not place.may_be_blind:
         return _put_leaf(place, fields)
-    packed = put(place.target.key, slot.name, fields[slot.name])
+    packed = put(place.target.key, fields)
     return straight(Straight, (WRITE, packed, 2, (place, fields), _assigned, _assign))
 
 

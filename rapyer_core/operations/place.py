@@ -12,6 +12,7 @@ from dataclasses import MISSING
 from typing import Any, NamedTuple
 
 from rapyer_codecs import Item, RapyerError, Slot
+from rapyer_codecs.paths import Step
 from rapyer_core.collection import Collection, Context, Fields, Target
 from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.expressions import Path, owner_of, steps_of
@@ -20,7 +21,7 @@ from rapyer_core.operations.blind import blind
 from rapyer_core.operations.commit import Outcome, commit
 from rapyer_core.operations.edits import Edit, EditObject
 from rapyer_core.operations.units import Unit
-from rapyer_core.places import kind_of, value_of, value_shape
+from rapyer_core.places import is_entry, kind_of, value_of, value_shape
 from rapyer_core.requests import Command, Operation, Reply
 from rapyer_core.retries import Retry
 
@@ -36,10 +37,24 @@ class Site:
 
     kind: of the place, of an Optional that of its value. blind: a write of it needs to see nothing, unless it must be
     proven to have happened once. number: the type of its values. counter: HINCRBY does what Python's addition would.
-    from_zero: of a counter, for sure: one that is not stored yet starts from 0.
+    from_zero: of a counter, for sure: one that is not stored yet starts from 0. entry: it is the one stored field of a
+    key of a dict. small: a change of it needs to see nothing, or a few fields: its own, and former ones.
     """
 
-    __slots__ = ("_fixed", "_start", "blind", "counter", "from_zero", "is_key", "kind", "number", "slot")
+    __slots__ = (
+        "_fixed",
+        "_holder",
+        "_start",
+        "blind",
+        "counter",
+        "entry",
+        "from_zero",
+        "is_key",
+        "kind",
+        "number",
+        "slot",
+        "small",
+    )
 
     def __init__(self, collection: Collection[Any], slot: Slot) -> None:
         key_slot = collection.key_slot
@@ -52,6 +67,16 @@ class Site:
         self._fixed = self.counter and _has_fixed_default(collection.model.cls, slot)
         self._start = self._default() if self._fixed else None
         self.from_zero = self._fixed and self._start is None
+        self.entry = is_entry(slot)
+        self.small = not slot.in_ruled and (self.entry or _is_narrow(slot))
+        self._holder: Site | None = None
+
+    def holder(self, collection: Collection[Any]) -> Site:
+        """The site of what the place lies in."""
+        if self._holder is None:
+            assert self.slot.parent is not None
+            self._holder = Site(collection, self.slot.parent)
+        return self._holder
 
     @property
     def start(self) -> bytes | None:
@@ -69,6 +94,16 @@ def _has_fixed_default(cls: Any, slot: Slot) -> bool:
     return field is not None and field.default_factory is MISSING
 
 
+def _is_narrow(slot: Slot) -> bool:
+    """Whether all that is stored of a place, in data of any age, is one field and its former names."""
+    return slot.is_field and slot.sure and (slot.parent is None or not slot.parent.renamed)
+
+
+def _is_sure(step: Step) -> bool:
+    """Whether no other step is equal to it. A key that is no str may be equal to one of another type: 1, True, 1.0."""
+    return type(step) is str or (type(step) is Item and type(step.key) is str)
+
+
 def site_of(collection: Collection[Any], path: Any) -> Site:
     """The site that a path leads to. PathError."""
     known: Any = path
@@ -76,16 +111,15 @@ def site_of(collection: Collection[Any], path: Any) -> Site:
         known = steps_of(path)
         if owner_of(path).cls is not collection.model.cls:
             return Site(collection, collection.slot(path))
+        if len(known) > 1 and not all(map(_is_sure, known)):
+            return Site(collection, collection.slot(path))
     elif type(path) is not str:
         return Site(collection, collection.slot(path))
     site: Site | None = collection.sites.get(known)
     if site is None:
-        site = Site(collection, collection.slot(path))
-        # A key that is no str may be equal to one of another type: 1, True and 1.0.
-        if type(known) is str or all(type(step) is str for step in known):
-            if len(collection.sites) >= SITES:
-                collection.sites.clear()
-            collection.sites[known] = site
+        if len(collection.sites) >= SITES:
+            collection.sites.clear()
+        site = collection.sites[known] = Site(collection, collection.slot(path))
     return site
 
 
@@ -123,9 +157,11 @@ class Place(NamedTuple):
         retry, once = options
         return _new_place(cls, (ctx, target, site, site.slot, retry, ctx.exactly_once if once is None else once))
 
-    def at(self, slot: Slot) -> Place:
-        """Another place of the same object."""
-        return self._replace(site=Site(self.target.collection, slot), slot=slot)
+    @property
+    def holder(self) -> Place:
+        """What the place lies in."""
+        site = self.site.holder(self.target.collection)
+        return _new_place(Place, (self.ctx, self.target, site, site.slot, self.retry, self.once))
 
     @property
     def may_be_blind(self) -> bool:
@@ -149,20 +185,29 @@ class Place(NamedTuple):
 
     def child(self, key: Any) -> Slot:
         """The place of one entry or element. PathError if the key is not of the type."""
-        with self.target.collection.named(self.target.pk):
+        try:
             return self.slot.child(Item(key))
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
 
     def dumped(self, slot: Slot, value: Any) -> Fields:
         """The stored form of a value at a place; errors name the object."""
-        with self.target.collection.named(self.target.pk):
+        try:
             return slot.dump(value)
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
 
     def storable(self, slot: Slot, value: Any) -> Fields:
         """The same, for a value that is to be written. ConstraintError if it breaks a rule."""
-        with self.target.collection.named(self.target.pk):
+        try:
             fields = slot.dump(value)
             if self.target.collection.mapper.ruled:
                 slot.check(value)
+        except RapyerError:
+            with self.target.collection.named(self.target.pk):
+                raise
         return fields
 
     def error(self, kind: type[RapyerError], reason: str, **data: Any) -> RapyerError:
