@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -284,3 +285,41 @@ async def test_append_past_the_limit_is_refused() -> None:
     with pytest.raises(rc.LimitExceeded):
         await rc.extend(box, Box.items, ["x"] * 1_001)
     assert len((await rc.get(Box, "b")).items) == 9_000
+
+
+class Word(enum.StrEnum):
+    GOOD = "a"
+
+
+async def test_a_key_that_is_equal_to_a_known_one_but_of_another_type_is_refused(stored: Hash) -> None:
+    box = Box("b", counts={"a": 1})
+    await rc.save(box)
+    await rc.assign(box, Box.counts["a"], 2)
+    with pytest.raises(rc.PathError, match="of type str"):
+        await rc.assign(box, Box.counts[Word.GOOD], 3)
+    assert stored("Box:b")["counts.a"] == "2"
+
+
+async def test_entries_of_many_keys(stored: Hash, trips: Trips) -> None:
+    """More keys than are remembered: each is found again, and put in one round trip."""
+    box = Box("b")
+    await rc.save(box)
+    for number in (*range(600), *range(0, 600, 50)):
+        with trips.expect(1):
+            await rc.assign(box, Box.counts[f"k{number}"], number)
+    assert box.counts == {f"k{number}": number for number in range(600)} == (await rc.get(Box, "b")).counts
+    with trips.expect(1):
+        await rc.merge(box, Box.counts, {"k1": -1, "new": 0})
+    assert (await rc.get(Box, "b")).counts == {**box.counts, "k1": -1, "new": 0}
+
+
+async def test_entries_of_an_object_that_is_gone(stored: Hash) -> None:
+    box = Box("b", counts={"a": 1})
+    await rc.save(box)
+    await rc.delete(box)
+    for work in (rc.assign(box, Box.counts["a"], 2), rc.merge(box, Box.counts, {"a": 2, "b": 3})):
+        with pytest.raises(rc.NotFound) as caught:
+            await work
+        assert (caught.value.model, caught.value.pk) == ("Box", "b")
+    assert box.counts == {"a": 1}
+    assert stored("Box:b") == {}
