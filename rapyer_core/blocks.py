@@ -14,7 +14,7 @@ from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError, NotFound
 from rapyer_core.models import Ref, model_of
-from rapyer_core.operations.commit import Fence, Lead, Outcome, commit
+from rapyer_core.operations.commit import Commit, Fence
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
 from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
 from rapyer_core.operations.reading import read
@@ -164,22 +164,12 @@ class Block:
                 units.append(save_changes(target, dict(stored), fields, False))
         return units
 
-    def commit(
-        self, units: Sequence[Unit], lead: Lead | None = None, fences: Sequence[Fence] = ()
-    ) -> Operation[Outcome]:
+    def commit(self, units: Sequence[Unit], lead: list[Seen] | None = None, fences: Sequence[Fence] = ()) -> Commit:
         """One commit of all units; what comes next is to show them. fences: held locks, given back by the same EXEC."""
         releases: list[Command] = []
         for fence in fences:
             releases += release_commands(fence)
-        return commit(
-            self.ctx,
-            units,
-            retry=self.retry,
-            exactly_once=self.exactly_once,
-            fences=fences,
-            extra=releases,
-            lead=lead,
-        )
+        return Commit(self.ctx, units, self.retry, self.exactly_once, fences, releases, lead)
 
     def show(self, units: Sequence[Unit]) -> None:
         """After the commit: drafts and instances carry the new values."""

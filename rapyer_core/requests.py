@@ -12,8 +12,6 @@ blocking code) carries them out:
 * ``Update`` -> the replies to the commands that were decided on, by what was read, run as one MULTI/EXEC; None when
   something that was read had changed by then; a :class:`ServerError` when the server refused it. Nothing was written
   then.
-* ``Exec``   -> as ``Update``, by what a block read under its ``Watch`` before; None, too, when nothing is watched any
-  more, and nothing was decided.
 * ``Pause``  -> ``None`` after that many seconds.
 * ``Listen`` -> whether the operation hears the channel from here on, after something was published there or so many
   seconds. It hears the channel until the operation ends.
@@ -116,6 +114,10 @@ class Update(NamedTuple):
     timeout: float = 30.0
 
 
+new_update: Callable[[type[Update], tuple[Any, ...]], Update] = tuple.__new__
+"""Makes one: a named tuple's own way costs twice as much."""
+
+
 class Watch(NamedTuple):
     """What a block reads at its entry, and watches from then on, on a connection that nobody else may need: one round
     trip. No request of an operation: its commit comes later, and goes on with the watching. reads: commands that only
@@ -124,18 +126,6 @@ class Watch(NamedTuple):
 
     keys: Sequence[bytes]
     reads: Sequence[Command]
-
-
-class Exec(NamedTuple):
-    """Write, if nothing has changed that was watched by the Watch before: one round trip.
-
-    keys: what is written. decide: gets no replies. timeout: seconds to wait while a transaction has one of the keys to
-    itself; whoever had to wait watches nothing any more.
-    """
-
-    keys: Sequence[bytes]
-    decide: Decide
-    timeout: float
 
 
 class Pause(NamedTuple):
@@ -155,7 +145,7 @@ class Listen(NamedTuple):
     seconds: float
 
 
-Request = Batch | Blind | Flow | Update | Exec | Pause | Listen
+Request = Batch | Blind | Flow | Update | Pause | Listen
 Operation = Generator[Request, Any, R]
 """Several requests with logic between them; returns the result of the whole."""
 

@@ -20,7 +20,6 @@ from rapyer_core.requests import (
     UNUSUAL,
     Batch,
     Blind,
-    Exec,
     Failed,
     Flow,
     Listen,
@@ -76,11 +75,11 @@ class Loop:
 
     def __init__(self, settings: Settings) -> None:
         self.pool = Pool(settings)
-        self.watches = Watches(self.pool)
         self.listener = Listener(settings)
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
+        self.watches = Watches(self.pool, self.reserved)
         self.tasks: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each task."""
 
@@ -138,8 +137,8 @@ class Session:
             raise SessionClosed("the session was closed")
         return self._loops.get()
 
-    async def run(self, operation: Operation[R] | Straight[R], watcher: Watcher | None = None) -> R:
-        """Drive an operation to its end. watcher: of an earlier one, whose watching it goes on with."""
+    async def run(self, operation: Operation[R] | Straight[R]) -> R:
+        """Drive an operation to its end."""
         answer: Any = None
         failure: BaseException | None = None
         if isinstance(operation, Straight):
@@ -169,7 +168,7 @@ class Session:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
                 failure = None
                 try:
-                    if loop.reserved or (watcher is not None and type(request) is not Exec):
+                    if loop.reserved:
                         break
                     if type(request) is Batch:
                         answer = await loop.pool.ask(request.commands)
@@ -177,27 +176,21 @@ class Session:
                         answer = await loop.pool.write(request.commands, request.alone)
                     elif type(request) is Update:
                         answer = await loop.watches.update(request)
-                    elif type(request) is Exec and watcher is not None:
-                        going, watcher = watcher, None
-                        answer = await going.commit(request.decide)
                     else:
                         break
                     if type(answer) is Failed:
                         failure = answer.error
                 except Exception as error:
                     failure = error
-            driver, watcher = _Driver(loop, watcher), None
-            return await driver.drive(operation, request)
+            return await _Driver(loop).drive(operation, request)
         except StopIteration as end:
             result: R = end.value
             return result
         finally:
             operation.close()
-            if watcher is not None:
-                watcher.leave()
 
     def watch(self, watch: Watch) -> Watcher:
-        """Watch for a block. ``replies`` waits for what it reads; ``leave`` ends it, if ``run`` is not given it."""
+        """Watch for a block. ``replies`` waits for what it reads; ``commit`` or ``leave`` ends it."""
         return self.loop.watches.enter(watch)
 
     @overload
@@ -220,6 +213,7 @@ class Session:
         running = self._loops.pop()
         self._closed = True
         if running is not None:
+            running.watches.closed = True
             await running.pool.close()
             await running.listener.close()
 
@@ -233,36 +227,25 @@ class Session:
 
 
 class _Driver:
-    """Carries out the requests of one operation. watcher: of what it watches."""
+    """Carries out the requests of one operation."""
 
-    __slots__ = ("_ear", "_loop", "watcher")
+    __slots__ = ("_ear", "_loop")
 
-    def __init__(self, loop: Loop, watcher: Watcher | None) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._ear: Ear | None = None
-        self.watcher = watcher
 
     async def drive(self, operation: Operation[R], request: Request) -> R:
         """Request by request; errors of one are raised inside the operation. request: the first, which was made."""
-        loop = self._loop
         try:
             while True:
                 answer: Any = None
                 failure: BaseException | None = None
                 try:
-                    if type(request) is Exec:
-                        if loop.must_wait(request.keys):
-                            self.leave()
-                            await loop.let_pass(request.keys, request.timeout)
-                        watcher, self.watcher = self.watcher, None
-                        answer = None if watcher is None else await watcher.commit(request.decide)
-                    else:
-                        self.leave()
-                        answer = await self._ask(request)
+                    answer = await self._ask(request)
                     if type(answer) is Failed:
                         failure = answer.error
                 except Exception as error:
-                    self.leave()
                     failure = error
                 request = operation.send(answer) if failure is None else operation.throw(failure)
         except StopIteration as end:
@@ -273,7 +256,7 @@ class _Driver:
             self.end()
 
     async def _ask(self, request: Request) -> Any:
-        """The answer to a request that has nothing to do with watching."""
+        """The answer to a request."""
         loop = self._loop
         if type(request) is Batch:
             return await loop.pool.ask(request.commands)
@@ -297,15 +280,8 @@ class _Driver:
             self._ear = loop.listener.ear(request.channel)
         return await self._ear.wait(request.seconds)
 
-    def leave(self) -> None:
-        """Watch nothing any more."""
-        watcher, self.watcher = self.watcher, None
-        if watcher is not None:
-            watcher.leave()
-
     def end(self) -> None:
-        """Watch and hear nothing any more."""
-        self.leave()
+        """Hear nothing any more."""
         ear, self._ear = self._ear, None
         if ear is not None:
             ear.close()

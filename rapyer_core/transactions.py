@@ -27,9 +27,10 @@ from rapyer_core.collection import Target
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
-from rapyer_core.operations.commit import Fence, Lead
+from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.locks import Hold
-from rapyer_core.requests import Lost, Reply
+from rapyer_core.operations.units import Seen
+from rapyer_core.requests import Failed, Lost, Reply
 from rapyer_core.retries import Retry
 from rapyer_core.sessions import Loop, Session, current
 from rapyer_core.tracking import untracked
@@ -61,7 +62,7 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
         self._watcher: Watcher | None = None
-        self._lead: Lead | None = None
+        self._lead: list[Seen] | None = None
         """The entry reading, if the objects are watched since, and when that was."""
         self._since = 0.0
 
@@ -79,7 +80,7 @@ class Pipeline(Generic[T]):
                 block.add(targets, await self._session.run(enter(block.ctx, targets)), shown=True)
             else:
                 self._since = time.monotonic()
-                self._lead = Lead(block.add(targets, replies, shown=True))
+                self._lead = block.add(targets, replies, shown=True)
             made: T = block.drafts(targets)
             return made
         except BaseException:
@@ -96,7 +97,19 @@ class Pipeline(Generic[T]):
                 # Units come in the order of the recorders, and these in that of the objects.
                 commit = block.commit(units, self._lead if time.monotonic() - self._since < FRESH else None)
                 watcher, self._watcher = self._watcher, None
-                await self._session.run(commit, watcher)
+                if commit.lead is None or watcher is None:
+                    if watcher is not None:
+                        watcher.leave()
+                    await self._session.run(commit.operation())
+                else:
+                    answer: Any
+                    try:
+                        answer = await watcher.commit(commit.decide)
+                    except Exception as failure:
+                        answer = Failed(failure)
+                    # Nearly always it came through, and there is nothing more to say about it.
+                    if answer != []:
+                        await self._session.run(commit.operation(answer))
                 block.show(units)
         finally:
             block.close()
@@ -201,7 +214,7 @@ class Transaction:
     async def _commit(self) -> None:
         units = self._block.units()
         if units:
-            await self._session.run(self._block.commit(units))
+            await self._session.run(self._block.commit(units).operation())
             self._block.show(units)
 
 
@@ -419,7 +432,7 @@ class LockBlock(Generic[T]):
                 if lost is not None:
                     raise lost.error
                 units = scope.block.units()
-                await self._session.run(scope.block.commit(units, fences=scope.fences))
+                await self._session.run(scope.block.commit(units, fences=scope.fences).operation())
                 scope.block.show(units)
                 scope.holds.clear()
         finally:

@@ -1,36 +1,21 @@
 """Watches (asyncio): which operations read and write under WATCH, on which connection, and which of them together.
 
-A WATCH belongs to a connection, and any EXEC on it drops it. So what many tasks want in one tick goes as a *group*: one
-write with the WATCH of all their keys and all their reads; then each decides by itself, in order, seeing what those
-before it do to the same keys; then one write with everything as one MULTI/EXEC. One that refuses drops out, the others
-go on. Of an ``Update`` all of this happens as soon as the replies are there: no task is woken up in between. When
-something that was watched has changed, nothing was written: those who wrote the same keys rest together for a moment,
-and try again together, apart from strangers. ``rapyer_core.sync.watches`` has the same names for threads, where nobody
-shares.
+A WATCH belongs to a connection, and any EXEC on it drops it. So what many tasks want in one tick goes as a group (see
+``groups``). When something that was watched has changed, nothing was written: those who wrote the same keys rest
+together for a moment, and try again together, apart from strangers. ``rapyer_core.sync.watches`` has the same names for
+threads, where nobody shares.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from typing import Any
+from asyncio import Future, TimerHandle
+from collections.abc import Awaitable, Collection, Iterator, Sequence
+from contextvars import copy_context
 
-from rapyer_core.errors import Conflict, PoolTimeout, ServerRefused, SessionClosed
-from rapyer_core.requests import (
-    EXEC,
-    MULTI,
-    Command,
-    Decide,
-    Failed,
-    Lost,
-    Others,
-    Reply,
-    ServerError,
-    Update,
-    Watch,
-    outcome,
-)
+from rapyer_core.errors import Conflict, PoolTimeout, SessionClosed
+from rapyer_core.groups import Answer, BlockGroup, Group, Member
+from rapyer_core.requests import Decide, Reply, Update, Watch
 from rapyer_core.transports.aio import Link, Pool
 
 TOGETHER = 128
@@ -39,382 +24,73 @@ TOGETHER = 128
 STRANGERS = 32
 """Operations of one group that have no key in common, at most: the server works on one group while another decides."""
 
-Answer = list[Reply] | ServerError | Failed | None
-"""To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
 
+class Watcher(Member):
+    """A block under WATCH, from its wish to its end: a member of a group that reads first, and decides later."""
 
-class _Member:
-    """One operation in a group, or on its way into one: its Update, carried out in its context.
+    decide: Decide
+    pauses: Iterator[float] = iter(())
+    alone = False
+    group: BlockGroup | None = None
+    """While something is watched."""
+    _left = False
 
-    tried: in vain before, so that it is kept apart from strangers. started: it waits no more. group: of a block, while
-    something is watched.
-    """
-
-    __slots__ = (
-        "alone",
-        "context",
-        "decide",
-        "future",
-        "group",
-        "keys",
-        "pauses",
-        "reads",
-        "started",
-        "timeout",
-        "timer",
-        "tried",
-    )
-
-    def __init__(self, update: Update, future: asyncio.Future[Any]) -> None:
-        self.keys, self.reads, self.decide, self.pauses, self.alone, self.timeout = update
-        self.context = contextvars.copy_context()
-        self.future = future
-        self.tried = self.started = False
-        self.group: _BlockGroup | None = None
-        self.timer: asyncio.TimerHandle | None = None
-
-    def answer(self, value: Any) -> None:
-        """Tell whoever waits."""
-        if not self.future.done():
-            self.future.set_result(value)
-
-    def fail(self, error: Exception) -> None:
-        """Raise it at whoever waits."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Group:
-    """Operations that share a connection and a WATCH. A sink for the replies, to the reading and to the EXEC."""
-
-    __slots__ = (
-        "_commands",
-        "_link",
-        "_places",
-        "_reading",
-        "_refused",
-        "_spans",
-        "_watches",
-        "keys",
-        "members",
-        "over",
-    )
-
-    def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
+    def __init__(self, watches: Watches, watch: Watch) -> None:
         self._watches = watches
-        self._link: Link | None = link
-        self.members = members
-        self.keys: Iterable[bytes] = members[0].keys
-        self._places: list[int] | None = None
-        """Where the replies to the reads are, of one member after the other; None: all have the same reads."""
-        self._commands: list[Command] = []
-        self._spans: list[tuple[_Member, int, int]] = []
-        """Who takes part in the EXEC; where its commands begin, and how many they are."""
-        self._refused: list[tuple[_Member, Failed]] = []
-        """Who refused, perhaps because of what others would do: true only if they did."""
-        self._reading = True
-        self.over: asyncio.Future[None] | None = None
-        """What those wait for whose writes would disturb it once more."""
-
-    def start(self) -> None:
-        """WATCH all keys and read."""
-        link = self._link
-        assert link is not None
-        members = self.members
-        keys, reads = members[0].keys, members[0].reads
-        for member in members:
-            if member.reads != reads or member.keys != keys:
-                keys, reads = self._put_together()
-                break
-        # First: where the connection cannot be made, that may be known at once.
-        self._watches._begins(self)
-        link.post([(b"WATCH", *keys), *reads], self)
-
-    def _put_together(self) -> tuple[Sequence[bytes], Sequence[Command]]:
-        """All keys, and all reads, each once."""
-        known: dict[Command, int] = {}
-        keys: dict[bytes, None] = {}
-        places: list[int] = []
-        for member in self.members:
-            for key in member.keys:
-                keys[key] = None
-            for read in member.reads:
-                # 1: after the reply to WATCH.
-                places.append(known.setdefault(read, 1 + len(known)))
-        self.keys, self._places = keys, places
-        return list(keys), list(known)
-
-    # -- replies --
-
-    def done(self) -> bool:
-        return False
-
-    def set_result(self, replies: list[Reply], /) -> None:
-        if self._reading:
-            self._stop_reading()
-            if isinstance(replies[0], ServerError):
-                self._cannot_watch(replies[0])
-            else:
-                self._was_read(replies)
-        else:
-            self._was_run(replies)
-
-    def set_exception(self, error: Exception, /) -> None:
-        writing = not self._reading and bool(self._commands)
-        members = [member for member, _, _ in self._spans] if writing else self.members
-        sent = writing and isinstance(error, Lost) and error.sent
-        self._stop_reading()
-        for member in members:
-            # To each an error of its own: tracebacks grow at the places that raise it.
-            if isinstance(error, ServerRefused):
-                member.fail(ServerRefused(error.reason, code=error.code))
-            else:
-                member.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
-        self._end()
-        self._watches._again([member for member, _ in self._refused])
-
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._watches.reading -= 1
-
-    def _cannot_watch(self, error: ServerError) -> None:
-        for member in self.members:
-            member.answer(error)
-        self._end()
-
-    def _own(self, replies: list[Reply]) -> Iterable[tuple[_Member, list[Reply]]]:
-        """Each member with the replies to its reads."""
-        if self._places is None:
-            own = replies[1:]
-            return [(member, own) for member in self.members]
-        found = [replies[place] for place in self._places]
-        start = 0
-        each: list[tuple[_Member, list[Reply]]] = []
-        for member in self.members:
-            end = start + len(member.reads)
-            each.append((member, found[start:end]))
-            start = end
-        return each
-
-    def _was_read(self, replies: list[Reply]) -> None:
-        self._decide(self._own(replies))
-
-    # -- the EXEC --
-
-    def _decide(self, members: Iterable[tuple[_Member, list[Reply]]]) -> None:
-        """Each decides by what was read, and all that was decided on is sent: what several do to one key as one."""
-        others: Others = {}
-        commands, spans = self._commands, self._spans
-        decided: Sequence[Command] | Failed | None
-        for member, own in members:
-            if member.future.done():
-                continue
-            try:
-                decided = member.context.run(member.decide, own, others)
-            except BaseException as error:
-                decided = Failed(error)
-            if decided is None:
-                member.answer([])
-            elif not isinstance(decided, Failed):
-                spans.append((member, len(commands), len(decided)))
-                commands += decided
-            elif others:
-                self._refused.append((member, decided))
-            else:
-                member.answer(decided)
-        if not spans:
-            self._end()
-            return
-        for key, effects in others.items():
-            commands += effects.unsent(key)
-        self._send()
-
-    def _send(self) -> None:
-        self._commands = commands = [MULTI, *self._commands, EXEC]
-        link = self._link
-        assert link is not None
-        try:
-            link.post(commands, self)
-        except Exception as error:
-            self._cannot_pack(error)
-
-    def _cannot_pack(self, error: Exception) -> None:
-        """An argument that cannot be packed: whose, only one by one can tell."""
-        self._end()
-        if len(self._spans) == 1:
-            self._spans[0][0].answer(Failed(error))
-            members = []
-        else:
-            members = [member for member, _, _ in self._spans]
-            for member in members:
-                member.alone = True
-        self._watches._again([*members, *[member for member, _ in self._refused]])
-
-    def _was_run(self, replies: list[Reply]) -> None:
-        last = replies[-1]
-        if type(last) is list and ServerError not in map(type, last):
-            for member, start, count in self._spans:
-                future = member.future
-                if not future.done():
-                    future.set_result(last[start : start + count])
-            for member, failed in self._refused:
-                member.answer(failed)
-            self._end()
-            return
-        again = []
-        for member, start, count in self._spans:
-            answer = self._came_to(replies, member, start, count)
-            if answer is None:
-                again.append(member)
-            else:
-                member.answer(answer)
-        for member, failed in self._refused:
-            if type(last) is list:
-                member.answer(failed)
-            else:
-                again.append(member)
-        self._end()
-        self._watches._again(again)
-
-    def _came_to(self, replies: list[Reply], member: _Member, start: int, count: int) -> Answer:
-        """What an EXEC that failed, or had errors, came to for one of them: those at its keys are its own, too."""
-        shared = [
-            place
-            for place, command in enumerate(self._commands[1:-1])
-            if len(command) > 1 and command[1] in member.keys and not start <= place < start + count
-        ]
-        last = replies[-1]
-        if isinstance(last, list):
-            inner = [last[place] for place in shared if isinstance(last[place], ServerError)]
-            return [*inner, *last[start : start + count]]
-        for place in shared:
-            answer = outcome(replies, place, 1, alone=False)
-            if answer is not None:
-                return answer
-        return outcome(replies, start, count, alone=len(self._spans) == 1)
-
-    def _end(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            self._watches._ended(self, link)
-
-
-class _BlockGroup(_Group):
-    """The same of blocks, between whose reading and writing there is a user's code."""
-
-    __slots__ = ("_scheduled", "_staying", "_wishes", "is_over")
-
-    def __init__(self, watches: Watches, link: Link, members: list[_Member]) -> None:
-        super().__init__(watches, link, members)
-        self._wishes: list[_Member] = []
-        self._staying = len(members)
-        self._scheduled = False
-        self.is_over = False
-        """Whether nothing is watched any more."""
-        for member in members:
-            member.group = self
-
-    def _cannot_watch(self, error: ServerError) -> None:
-        for member in self.members:
-            member.answer([error] * len(member.reads))
-        if not self._staying:
-            self._end()
-
-    def _was_read(self, replies: list[Reply]) -> None:
-        for member, own in self._own(replies):
-            future = member.future
-            if not future.done():
-                future.set_result(own)
-        if not self._staying:
-            self._end()
-
-    def wants(self, member: _Member) -> None:
-        """A member wants to write. All who do so in this tick go together."""
-        self._wishes.append(member)
-        self._staying -= 1
-        if not self._staying:
-            self._go()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._watches.loop.call_soon(self._go)
-
-    def leaves(self) -> None:
-        """A member wants nothing any more."""
-        self._staying -= 1
-        if self._staying or self._reading:
-            return
-        if self._wishes:
-            self._go()
-        else:
-            self._end()
-
-    def _go(self) -> None:
-        if not self.is_over:
-            self.is_over = True
-            self._decide([(member, []) for member in self._wishes])
-
-    def _end(self) -> None:
-        self.is_over = True
-        super()._end()
-        for member in self.members:
-            member.group = None
-
-
-class Watcher:
-    """A block under WATCH, from its wish to its end."""
-
-    __slots__ = ("_left", "_member", "_watches")
-
-    def __init__(self, watches: Watches, member: _Member) -> None:
-        self._watches = watches
-        self._member = member
-        self._left = False
+        self.keys, self.reads = watch
+        self.future = Future(loop=watches.loop)
 
     def replies(self) -> Awaitable[list[Reply] | None]:
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
-        return self._member.future
+        return self.future
 
     def commit(self, decide: Decide) -> Awaitable[Answer]:
-        """Write what is decided on, if nothing watched has changed. Ends the watching."""
+        """Write what is decided on, if nothing watched has changed. Ends the watching.
+
+        None, too, when nothing is watched any more, or others may have the keys to themselves; nothing was decided
+        then. What is decided gets no replies. SessionClosed.
+        """
         self._left = True
-        member = self._member
-        group = member.group
-        member.future = self._watches.loop.create_future()
+        watches, group = self._watches, self.group
+        future: Future[Answer] = Future(loop=watches.loop)
+        self.future = future
         if group is None or group.is_over:
-            member.future.set_result(None)
+            future.set_result(None)
+        elif watches.reserved or watches.closed:
+            group.leaves()
+            future.set_result(None)
         else:
-            member.decide, member.context = decide, contextvars.copy_context()
-            group.wants(member)
-        return member.future
+            self.decide, self.context = decide, copy_context()
+            group.wants(self)
+        return future
 
     def leave(self) -> None:
         """End the watching without writing."""
         if self._left:
             return
         self._left = True
-        group = self._member.group
-        if group is None:
-            self._member.future.cancel()
+        if self.group is None:
+            self.future.cancel()
         else:
-            group.leaves()
-
-
-def _nothing(_: list[Reply], __: Others) -> None:
-    """What a block that has not come to its end wants to write."""
+            self.group.leaves()
 
 
 class Watches:
     """The operations of one event loop that are under WATCH, and those that wait for it."""
 
-    def __init__(self, pool: Pool) -> None:
+    closed = False
+    """Whether the session was closed: no block writes any more."""
+
+    def __init__(self, pool: Pool, reserved: Collection[bytes]) -> None:
+        """reserved: keys that somebody has to itself, so that blocks must look whether they may write."""
         self.loop = asyncio.get_running_loop()
+        self.reserved = reserved
         self._pool = pool
-        self._entering: list[_Member] = []
+        self._entering: list[Watcher] = []
         """Blocks, until the end of the tick."""
-        self._waiting: list[_Member] = []
+        self._waiting: list[Member] = []
         """Updates in the order asked for; first those that were tried in vain."""
-        self._resting: dict[tuple[bytes, ...], tuple[list[_Member], asyncio.TimerHandle]] = {}
+        self._resting: dict[tuple[bytes, ...], tuple[list[Member], TimerHandle]] = {}
         """Updates that were tried in vain, by their keys, until they are tried again."""
         self._busy: set[bytes] = set()
         """Keys of updates under way. Those of blocks are not among them: nobody may wait for what a user's code does.
@@ -423,8 +99,8 @@ class Watches:
         self._company = False
         """Whether several wanted something at the same time, the last time."""
         self._acquiring = False
-        self._drains: list[tuple[Sequence[bytes], asyncio.Future[None]]] = []
-        self.held: dict[bytes, asyncio.Future[None]] = {}
+        self._drains: list[tuple[Sequence[bytes], Future[None]]] = []
+        self.held: dict[bytes, Future[None]] = {}
         """Keys of what is tried again by now, and what is done once that is over: blind writes wait for it."""
         self.reading = 0
         """Groups that wait for the replies to their reads."""
@@ -434,7 +110,7 @@ class Watches:
         """Whether nobody waits, and nothing is under way."""
         return not (self._busy or self._acquiring or any(self._pending()) or self._entering)
 
-    def _pending(self) -> Iterator[_Member]:
+    def _pending(self) -> Iterator[Member]:
         """Those who wait for a try."""
         for members in (self._waiting, *[members for members, _ in self._resting.values()]):
             yield from (member for member in members if not member.future.done())
@@ -443,7 +119,7 @@ class Watches:
         """Wait until no operation that is under way by now writes one of these keys; no longer than timeout seconds."""
         if not self._uses(keys):
             return
-        drained: asyncio.Future[None] = self.loop.create_future()
+        drained: Future[None] = self.loop.create_future()
         self._drains.append((keys, drained))
         try:
             await asyncio.wait([drained], timeout=timeout)
@@ -465,18 +141,18 @@ class Watches:
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read, with other blocks that want to in this tick. ``replies`` of the watcher waits for it."""
-        member = _Member(Update(watch.keys, watch.reads, _nothing), self.loop.create_future())
-        self._entering.append(member)
+        watcher = Watcher(self, watch)
+        self._entering.append(watcher)
         if not self._scheduled:
             self._start_soon()
-        return Watcher(self, member)
+        return watcher
 
     def update(self, update: Update) -> Awaitable[Answer]:
         """Read, decide and write, with others that want to in this tick.
 
         Tried again after each pause, until there is none left: None then.
         """
-        member = _Member(update, self.loop.create_future())
+        member = Member(update, self.loop)
         self._waiting.append(member)
         if not self._scheduled:
             self._start_soon()
@@ -494,10 +170,10 @@ class Watches:
             self._scheduled = True
             self.loop.call_soon(self._gather)
 
-    def _begins(self, group: _Group) -> None:
+    def _begins(self, group: Group) -> None:
         """A group is about to read."""
         self.reading += 1
-        if type(group) is not _Group:
+        if type(group) is not Group:
             return
         self._busy.update(group.keys)
         first, last = group.members[0], group.members[-1]
@@ -506,9 +182,9 @@ class Watches:
             group.over = self.loop.create_future()
             self.held.update(dict.fromkeys(group.keys, group.over))
 
-    def _ended(self, group: _Group, link: Link) -> None:
+    def _ended(self, group: Group, link: Link) -> None:
         """A group is done with its connection."""
-        if type(group) is _Group:
+        if type(group) is Group:
             self._busy.difference_update(group.keys)
         if group.over is not None:
             for key in group.keys:
@@ -528,7 +204,7 @@ class Watches:
 
     # -- again --
 
-    def _again(self, members: Sequence[_Member]) -> None:
+    def _again(self, members: Sequence[Member]) -> None:
         """Nothing was written because of somebody else: those of the same keys rest, and try again together."""
         for member in members:
             pause = None if member.future.done() else next(member.pauses, None)
@@ -591,13 +267,13 @@ class Watches:
                     member.fail(SessionClosed(error.reason))
                 continue
             if link is not None:
-                _BlockGroup(self, link, members).start()
+                BlockGroup(self, link, members).start()
             else:
                 for member in members:
                     member.answer(None)
 
-    def _start(self, link: Link, members: list[_Member]) -> None:
-        group = _Group(self, link, members)
+    def _start(self, link: Link, members: list[Member]) -> None:
+        group = Group(self, link, members)
         for member in members:
             member.started = True
             if member.timer is not None:
@@ -613,21 +289,21 @@ class Watches:
                 member.timer = self.loop.call_later(member.timeout, self._give_up, member)
         self._waiting = waiting
 
-    def _give_up(self, member: _Member) -> None:
+    def _give_up(self, member: Member) -> None:
         if member in self._waiting:
             self._waiting.remove(member)
             reason = f"other tasks of this process wrote the same objects for {member.timeout} s"
             member.fail(Conflict(reason))
 
-    def _groups(self) -> list[list[_Member]]:
+    def _groups(self) -> list[list[Member]]:
         """Who goes together: all who look at the same keys, and all first tries."""
-        groups: list[list[_Member]] = []
+        groups: list[list[Member]] = []
         busy, blocked = self._busy, set[bytes]()
-        claimed: dict[bytes, list[_Member]] = {}
-        latest: list[_Member] | None = None
+        claimed: dict[bytes, list[Member]] = {}
+        latest: list[Member] | None = None
         for member in self._waiting:
             keys, alone = member.keys, member.alone
-            group: list[_Member] | None = None
+            group: list[Member] | None = None
             waits = False
             for key in keys:
                 if key in busy or key in blocked:
@@ -658,7 +334,7 @@ class Watches:
             self._wake_up(claimed)
         return groups
 
-    def _wake_up(self, claimed: dict[bytes, list[_Member]]) -> None:
+    def _wake_up(self, claimed: dict[bytes, list[Member]]) -> None:
         """Those who rest go with others who write all of the same keys now: they cost nothing."""
         for keys, (members, timer) in list(self._resting.items()):
             group = claimed.get(keys[0])

@@ -11,7 +11,7 @@ from itertools import chain
 from rapyer_codecs.framing import unframed
 from rapyer_core import packing
 from rapyer_core.collection import EXISTS, Fields, Target
-from rapyer_core.operations.units import Change, Seen
+from rapyer_core.operations.units import Change, Seen, put_and_drop
 from rapyer_core.plans import IndexField
 from rapyer_core.requests import Command
 
@@ -35,11 +35,7 @@ def change_commands(target: Target, seen: Seen, change: Change) -> list[Command]
         return replace_commands(target, change.put)
     if seen.former is not None:
         return _renewed(target, seen, seen.former, change)
-    commands: list[Command] = list(change.extra)
-    if change.drop:
-        commands.append((b"HDEL", target.key, *change.drop))
-    if change.put:
-        commands.append(hset(target.key, change.put))
+    commands: list[Command] = [*change.extra, *put_and_drop(target.key, put, drop)]
     for index in target.collection.indexes:
         name = index.slot.name
         if name in change.put or name in change.drop:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rapyer_codecs.lean import dataclass
 from rapyer_core.collection import Context, Target
@@ -29,13 +30,13 @@ from rapyer_core.errors import (
     WrongKeyType,
 )
 from rapyer_core.operations.commands import change_commands
-from rapyer_core.operations.effects import Effects
+from rapyer_core.operations.effects import effects_on
 from rapyer_core.operations.refusals import PASSING, raise_inner, refused, unknown
-from rapyer_core.operations.units import Change, Seen, Unit, read_commands, seen_from
+from rapyer_core.operations.units import Change, Seen, Unit, read_command, seen_from
 from rapyer_core.requests import (
     Batch,
     Command,
-    Exec,
+    Failed,
     Lost,
     Operation,
     Others,
@@ -43,6 +44,7 @@ from rapyer_core.requests import (
     Reply,
     ServerError,
     Update,
+    new_update,
 )
 from rapyer_core.retries import Retry, clock
 
@@ -63,127 +65,92 @@ class Fence:
     target: Target
 
 
-@dataclass(slots=True)
-class Outcome:
-    """How a commit went. attempts: tries in all. tails: per unit, the reply to its tail command; empty: no reply."""
-
-    seen: list[Seen]
-    changes: list[Change]
-    attempts: int
-    tails: Sequence[Reply] = ()
-
-
-@dataclass(slots=True)
-class Lead:
-    """A first reading that was done before the commit, on the held connection, with the keys watched."""
-
-    seen: list[Seen]
-
-
 def commit(
-    ctx: Context,
-    units: Sequence[Unit],
-    *,
-    retry: Retry | None = None,
-    exactly_once: bool | None = None,
-    fences: Sequence[Fence] = (),
-    extra: Sequence[Command] = (),
-    lead: Lead | None = None,
-) -> Operation[Outcome]:
-    """Bring the units through one MULTI/EXEC, trying again while other writers are in the way.
-
-    extra: commands added to the EXEC (the release of locks). lead: the entry reading, if its WATCH is still held.
+    ctx: Context, units: Sequence[Unit], *, retry: Retry | None = None, exactly_once: bool | None = None
+) -> Operation[Commit]:
+    """Bring the units through one MULTI/EXEC, trying again while other writers are in the way. How it went.
 
     Raises what the units raise; Conflict when no try came through in time; LockLost; OutcomeUnknown when the reply
     to an EXEC was lost (with exactly_once: only when the server stays unreachable); NotApplied; WrongKeyType.
     """
-    once = ctx.exactly_once if exactly_once is None else exactly_once
-    token = own_token(units[0].target) if once else None
-    return _Commit(units, retry or ctx.retry, fences, extra, token, lead).operation()
+    return Commit(ctx, units, retry, exactly_once).operation()
 
 
-_UNTRIED = Outcome([], [], 0)
-_NO_CHANGE = Change()
+_NOT_ASKED: Any = object()
 
 
-class _Commit:
-    """One commit under way. token: the exactly-once token. doubt: when an EXEC was sent whose outcome is not known.
-    settled: whether it is void, or its token there. read_at: the server's clock at the reading before it.
+class Commit:
+    """One commit under way, and how it went. ``decide`` is what the reading comes to; ``operation`` does it all.
+
+    attempts: tries so far. seen, changes: of the last one, per unit. tails: per unit, the reply to its tail command;
+    empty: no reply.
+
+    token: the exactly-once token. doubt: when an EXEC was sent whose outcome is not known. settled: whether it is void,
+    or its token there. read_at: the server's clock at the reading before it.
 
     What a doubtful EXEC did is told by its token, which the next reading looks for, under WATCH: there, it was applied.
     Absent, it can still arrive late, but is void as soon as anything that it watched has changed. So the same things
     seen lead to the very same change, and whichever of the two EXECs comes through, the outcome is that of both.
     """
 
-    __slots__ = (
-        "alone",
-        "applied",
-        "doubt",
-        "extra",
-        "fences",
-        "has_read",
-        "keys",
-        "lead",
-        "older",
-        "read_at",
-        "retry",
-        "sent_at",
-        "settled",
-        "token",
-        "tried",
-        "units",
-        "unread",
-        "writes",
-    )
+    # Not in __init__: there is one of these for each write.
+    attempts = 0
+    seen: Sequence[Seen] = ()
+    changes: Sequence[Change] = ()
+    tails: Sequence[Reply] = ()
+    doubt: float | None = None
+    settled = False
+    read_at = 0
+    sent_at = 0.0
+    has_read = False
+    """Whether this try has come to the decision."""
+    applied = False
+    """Whether an earlier try turned out to have been applied."""
+    older = False
+    """Whether there is an object of another version, so that all of it is needed."""
+    unread = False
+    """Whether that was found out just now."""
+    writes = False
 
     def __init__(
         self,
+        ctx: Context,
         units: Sequence[Unit],
-        retry: Retry,
-        fences: Sequence[Fence],
-        extra: Sequence[Command],
-        token: bytes | None,
-        lead: Lead | None,
+        retry: Retry | None = None,
+        exactly_once: bool | None = None,
+        fences: Sequence[Fence] = (),
+        extra: Sequence[Command] = (),
+        lead: Sequence[Seen] | None = None,
     ) -> None:
+        """extra: commands added to the EXEC (the release of locks). lead: what was seen before, if it is watched."""
+        once = ctx.exactly_once if exactly_once is None else exactly_once
+        retry = retry or ctx.retry
         self.units = units
         self.retry = retry
         self.fences = fences
         self.extra = extra
-        self.token = token
+        self.token = own_token(units[0].target) if once else None
         # The token has to be watched too. Whoever has one try shares it with nobody, whose objects others may write, if
         # there is time to wait for a turn.
-        self.alone = token is not None or (retry.attempts == 1 and retry.deadline > 0)
+        self.alone = once or (retry.attempts == 1 and retry.deadline > 0)
         self.lead = None if self.alone else lead
-        self.keys: tuple[bytes, ...]
-        if len(units) == 1:
-            self.keys = (units[0].target.key,)
-        else:
-            self.keys = tuple(sorted({unit.target.key for unit in units}))
-        self.tried = _UNTRIED
-        self.doubt: float | None = None
-        self.settled = False
-        self.read_at = 0
-        self.sent_at = 0.0
-        self.has_read = False
-        """Whether this try has come to the decision."""
-        self.applied = False
-        """Whether an earlier try turned out to have been applied."""
-        self.older = self.unread = False
-        """Whether there is an object of another version, so that all of it is needed; and was not read yet."""
-        self.writes = False
 
-    def operation(self) -> Operation[Outcome]:
-        """Tries, with pauses between them, until one comes through or none may follow."""
+    def operation(self, answer: Any = _NOT_ASKED) -> Operation[Commit]:
+        """Tries, with pauses between them, until one comes through or none may follow.
+
+        answer: what ``Watcher.commit`` came to for the first one, which went on with the watching of a block.
+        """
         conflicts: Iterator[float] = self.retry.pauses()
         losses: Iterator[float] | None = None
         while True:
             stop: Exception | None = None
-            self.has_read = False
             try:
-                if self.lead is None:
+                replies, answer = answer, _NOT_ASKED
+                if replies is _NOT_ASKED:
+                    self.has_read = False
                     replies = yield self._update(conflicts)
-                else:
-                    replies = yield Exec(self.keys, self._decide_on_lead, self.retry.deadline)
+                elif type(replies) is Failed:
+                    raise replies.error
                 if type(replies) is list:
                     if self.unread:
                         self.unread = False
@@ -193,7 +160,7 @@ class _Commit:
                     elif replies:
                         raise_inner(self.targets, replies)
                         self._keep_tails(replies)
-                    return self.tried
+                    return self
                 if replies is not None:
                     raise refused(self.units[0].target, replies)
                 if not self.has_read:
@@ -249,24 +216,23 @@ class _Commit:
     # -- reading --
 
     def _update(self, pauses: Iterator[float]) -> Update:
-        keys: Sequence[bytes] = self.keys
-        reads = []
-        for unit in self.units:
-            reads.append(read_commands(unit, self.older))
-        if not self.fences and self.token is None:
-            return Update(keys, reads, self._decide, pauses, self.alone, self.retry.deadline)
-        keys = [*keys, *[fence.key for fence in self.fences]]
+        units, older = self.units, self.older
+        if len(units) == 1 and self.token is None and not self.fences:
+            key, read, deadline = (units[0].target.key,), (read_command(units[0], older),), self.retry.deadline
+            return new_update(Update, (key, read, self.decide, pauses, self.alone, deadline))
+        keys = sorted({unit.target.key for unit in units})
+        reads = [read_command(unit, older) for unit in units]
+        keys += [fence.key for fence in self.fences]
         reads += [(b"GET", fence.key) for fence in self.fences]
         if self.token is None:
-            return Update(keys, reads, self._decide, pauses, self.alone, self.retry.deadline)
+            return Update(keys, reads, self.decide, pauses, self.alone, self.retry.deadline)
         keys.append(self.token)
         reads += [(b"TIME",), (b"EXISTS", self.token)]
         # Whoever may come to be in doubt goes alone: only what was stored may lead to the change, and to its result.
-        return Update(keys, reads, self._decide, alone=True, timeout=self.retry.deadline)
+        return Update(keys, reads, self.decide, alone=True, timeout=self.retry.deadline)
 
-    def _decide(self, replies: list[Reply], others: Others) -> Sequence[Command] | None:
-        """What to write, given what was read."""
-        self.has_read = True
+    def _found(self, replies: list[Reply]) -> list[Seen] | None:
+        """What was read of the units. None: nothing is to be decided on. LockLost."""
         if self.token is not None and not self._is_absent(*replies[-2:]):
             self.applied = True
             return None
@@ -282,7 +248,7 @@ class _Commit:
                 self.older = self.unread = True
                 return None
             seen.append(found)
-        return self._commands(seen, others)
+        return seen
 
     def _is_absent(self, now: Reply, found: Reply) -> bool:
         """Whether the token is not there: no EXEC was applied."""
@@ -309,49 +275,54 @@ class _Commit:
 
     # -- deciding --
 
-    def _decide_on_lead(self, _: list[Reply], others: Others) -> Sequence[Command] | None:
-        """What to write, given what was read before the commit."""
+    def decide(self, replies: list[Reply], others: Others) -> Sequence[Command] | None:
+        """What to write, given what was read (before the commit, if it has a lead), and what those before it in the
+        same EXEC do to the same objects.
+        """
         self.has_read = True
-        assert self.lead is not None
-        return self._commands([*self.lead.seen], others)
-
-    def _commands(self, seen: list[Seen], others: Others) -> Sequence[Command] | None:
-        """The commands, given what those before it in the same EXEC do to the same objects."""
+        seen = self.lead
         units = self.units
-        sure = len(units) + len(self.fences) < 2 and self.lead is None and not others
+        if seen is None:
+            seen = self._found(replies)
+            if seen is None:
+                return None
+        # Alone with what is stored, whoever writes nothing need not prove it.
+        sure = self.lead is None and not others and len(units) + len(self.fences) < 2
         if others:
             for place, unit in enumerate(units):
-                before: Effects | None = others.get(unit.target.key)
-                if before is not None:
-                    seen[place] = before.after(unit, seen[place])
-        if self.doubt is None or seen != self.tried.seen:
+                if unit.target.key in others:
+                    seen = [*seen]
+                    seen[place] = effects_on(others, unit.target.key).after(unit, seen[place])
+        if self.doubt is None or seen != self.seen:
             changes = []
             for unit, found in zip(units, seen, strict=True):
                 changes.append(unit.decide(found))
-            self.tried = Outcome(seen, changes, self.tried.attempts + 1)
+            self.seen, self.changes = seen, changes
+            self.attempts += 1
         # Told only once nothing of it can fail any more: others must not build on what will not happen.
         written: list[tuple[bytes, Change, list[Command] | None]] = []
-        for unit, found, change in zip(units, seen, self.tried.changes, strict=True):
+        for unit, found, change in zip(units, seen, self.changes, strict=True):
             written.append((unit.target.key, change, change_commands(unit.target, found, change)))
         commands: list[Command] = []
         tails: list[Command] = []
         writes = bool(self.extra)
         for key, change, own in written:
-            effects: Effects | None = others.get(key)
-            if own is None or own:
+            if own is None:
                 writes = True
-                if effects is None:
-                    effects = others[key] = Effects(change if own is None else _NO_CHANGE)
-                elif own is None:
-                    effects.put_and_drop(change)
-                if own is not None:
-                    commands += effects.unsent(key)
-                    commands += own
-                    effects.add(change)
+                if key in others:
+                    effects_on(others, key).put_and_drop(change)
+                else:
+                    others[key] = change
+            elif own:
+                writes = True
+                effects = effects_on(others, key)
+                commands += effects.unsent(key)
+                commands += own
+                effects.add(change)
             if change.tail is not None:
                 tails.append(change.tail)
-                if effects is not None:
-                    commands += effects.unsent(key)
+                if key in others:
+                    commands += effects_on(others, key).unsent(key)
         self.writes = writes
         if sure and not writes:
             return None
@@ -362,9 +333,10 @@ class _Commit:
         return commands
 
     # -- afterwards --
+    # -- afterwards --
 
     def _tails(self) -> list[Command]:
-        return [change.tail for change in self.tried.changes if change.tail is not None]
+        return [change.tail for change in self.changes if change.tail is not None]
 
     def _keep_tails(self, replies: Sequence[Reply]) -> None:
         tails = self._tails()
@@ -372,7 +344,7 @@ class _Commit:
             return
         # They are the last replies to an EXEC.
         last = iter(replies[len(replies) - len(tails) :])
-        self.tried.tails = [None if change.tail is None else next(last) for change in self.tried.changes]
+        self.tails = [None if change.tail is None else next(last) for change in self.changes]
 
     @property
     def targets(self) -> list[Target]:
@@ -388,7 +360,7 @@ class _Commit:
                 return
 
     def _conflict(self) -> Conflict:
-        return Conflict(**self.targets[0].data, attempts=self.tried.attempts, fields=())
+        return Conflict(**self.targets[0].data, attempts=self.attempts, fields=())
 
     def _ending(self, error: Exception) -> Exception:
         """The error that ends the commit: while an EXEC is in doubt, only that can be said."""

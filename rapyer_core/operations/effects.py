@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from rapyer_core.collection import Fields
-from rapyer_core.operations.commands import hset
-from rapyer_core.operations.units import Change, Seen, Unit
-from rapyer_core.requests import Command
+from rapyer_core.operations.units import Change, Seen, Unit, put_and_drop
+from rapyer_core.requests import Command, Others
+
+
+def effects_on(others: Others, key: bytes) -> Effects:
+    """What those before do to an object, to be added to. One change that only puts and drops fields stands for itself:
+    mostly there are no others.
+    """
+    found: Effects | Change = others.get(key, _NO_CHANGE)
+    if isinstance(found, Change):
+        found = others[key] = Effects(found)
+    return found
+
+
+_NO_CHANGE = Change()
 
 
 class Effects:
@@ -34,12 +46,7 @@ class Effects:
         """The commands for what was left unsent."""
         put, gone = self.unsent_put, self.unsent_gone
         self.unsent_put, self.unsent_gone = {}, {}
-        commands: list[Command] = []
-        if gone:
-            commands.append((b"HDEL", key, *gone))
-        if put:
-            commands.append(hset(key, put))
-        return commands
+        return put_and_drop(key, put, gone)
 
     def add(self, change: Change) -> None:
         """One more change, after the others, all of which are sent, as are its own commands."""

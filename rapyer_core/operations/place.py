@@ -18,7 +18,7 @@ from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.expressions import Path, owner_of, steps_of
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.blind import blind
-from rapyer_core.operations.commit import Outcome, commit
+from rapyer_core.operations.commit import Commit, commit
 from rapyer_core.operations.edits import Edit, EditObject
 from rapyer_core.operations.units import Unit
 from rapyer_core.places import is_entry, kind_of, value_of, value_shape
@@ -172,7 +172,7 @@ class Place(NamedTuple):
         """Write without having seen anything; the replies."""
         return blind(self.ctx, self.target, commands, self.retry)
 
-    def commit(self, unit: Unit) -> Operation[Outcome]:
+    def commit(self, unit: Unit) -> Operation[Commit]:
         """Run one unit."""
         return commit(self.ctx, [unit], retry=self.retry, exactly_once=self.once)
 

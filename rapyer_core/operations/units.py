@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from typing import ClassVar, NamedTuple, Protocol
 
 from rapyer_codecs.lean import dataclass, field
@@ -44,6 +45,21 @@ class Change:
         """Whether nothing is written."""
         return not (self.put or self.drop or self.replace or self.erase or self.extra)
 
+    def unsent(self, key: bytes) -> list[Command]:
+        """The commands of one that only puts and drops fields: it is what those before it do to its object."""
+        return put_and_drop(key, self.put, self.drop)
+
+
+def put_and_drop(key: bytes, put: Fields, drop: Collection[bytes]) -> list[Command]:
+    """The commands that put and drop fields of an object."""
+    commands: list[Command] = []
+    # HDEL before HSET: an index may become a key.
+    if drop:
+        commands.append((b"HDEL", key, *drop))
+    if put:
+        commands.append((b"HSET", key, *chain.from_iterable(put.items())))
+    return commands
+
 
 class Unit(Protocol):
     """One object's part of a commit."""
@@ -65,7 +81,7 @@ class Unit(Protocol):
 # -- what was read --
 
 
-def read_commands(unit: Unit, older: bool = False) -> Command:
+def read_command(unit: Unit, older: bool = False) -> Command:
     """The command that shows a unit what it must see. older: also of an object of another version."""
     if unit.needs is None or (older and not unit.any_version):
         return (b"HGETALL", unit.target.key)
@@ -73,19 +89,22 @@ def read_commands(unit: Unit, older: bool = False) -> Command:
 
 
 def seen_from(unit: Unit, reply: Reply, older: bool = False) -> Seen | None:
-    """The reply to :func:`read_commands` as what was seen; None: of another version, so that all of it is needed."""
+    """The reply to :func:`read_command` as what was seen; None: of another version, so that all of it is needed."""
     if isinstance(reply, ServerError):
         raise refused(unit.target, reply)
     if unit.needs is None or (older and not unit.any_version):
         return whole(unit.target, reply)
-    version, values = reply[0], reply[1:]
+    version = reply[0]
     if version != unit.target.collection.version and version is not None and not unit.any_version:
         return None
     fields: Fields = {}
-    for name, value in zip(unit.needs, values, strict=True):
+    place = 1
+    for name in unit.needs:
+        value = reply[place]
+        place += 1
         if value is not None:
             fields[name] = value
-    return Seen(version is not None, fields, False)
+    return _new_seen(Seen, (version is not None, fields, False, None))
 
 
 def whole(target: Target, reply: Reply) -> Seen:

@@ -5,7 +5,7 @@ Each operation under WATCH has a connection of its own, and those that write the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from rapyer_core.errors import Conflict
@@ -27,7 +27,7 @@ from rapyer_core.sync.waiting import Turns
 from rapyer_core.transports.blocking import Link, Pool
 
 Answer = list[Reply] | ServerError | Failed | None
-"""To an ``Update`` or ``Exec``; Failed: to be raised inside the operation."""
+"""To an ``Update``; Failed: to be raised inside the operation."""
 
 
 def _read(link: Link, keys: Sequence[bytes], reads: Sequence[Command]) -> list[Reply] | ServerError:
@@ -59,8 +59,9 @@ def _write(link: Link, decide: Decide, replies: list[Reply]) -> Answer:
 class Watcher:
     """A block under WATCH, from its wish to its end."""
 
-    def __init__(self, pool: Pool, watch: Watch) -> None:
-        self._pool = pool
+    def __init__(self, watches: Watches, watch: Watch) -> None:
+        self._watches = watches
+        self._pool = watches.pool
         self._watch = watch
         self._link: Link | None = None
 
@@ -75,10 +76,16 @@ class Watcher:
         return [found] * len(watch.reads) if isinstance(found, ServerError) else found
 
     def commit(self, decide: Decide) -> Answer:
-        """Write what is decided on, if nothing watched has changed. Ends the watching."""
+        """Write what is decided on, if nothing watched has changed. Ends the watching.
+
+        None, too, when nothing is watched any more, or others may have the keys to themselves; nothing was decided
+        then. What is decided gets no replies.
+        """
         try:
-            link = self._link
-            return None if link is None or not link.watching else _write(link, decide, [])
+            link, watches = self._link, self._watches
+            if link is None or not link.watching or watches.reserved or watches.closed:
+                return None
+            return _write(link, decide, [])
         finally:
             self.leave()
 
@@ -96,8 +103,13 @@ class Watches:
     held = False
     """Nobody waits for what is tried again: threads come in between anyway."""
 
-    def __init__(self, pool: Pool) -> None:
+    closed = False
+    """Whether the session was closed: no block writes any more."""
+
+    def __init__(self, pool: Pool, reserved: Collection[bytes]) -> None:
+        """reserved: keys that somebody has to itself, so that blocks must look whether they may write."""
         self.pool = pool
+        self.reserved = reserved
         self.turns = Turns()
         """Who writes which keys."""
 
@@ -117,7 +129,7 @@ class Watches:
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read. ``replies`` of the watcher waits for it."""
-        return Watcher(self.pool, watch)
+        return Watcher(self, watch)
 
     def update(self, update: Update) -> Answer:
         """Read, decide and write: one try, in which no other thread writes the same keys. None: it was in vain."""

@@ -180,7 +180,7 @@ async def test_whatever_many_do_to_one_object_in_one_tick_is_what_it_is_one_afte
         results = await asyncio.gather(*(way() for way in chosen), return_exceptions=True)
         return [type(result).__name__ for result in results], (await get_many(Player, ["p"]))[0]
 
-    allowed = {"NoneType", "Outcome", "int", "float", "str", "Decimal", "NotFound", "AlreadyExists"}
+    allowed = {"NoneType", "Commit", "int", "float", "str", "Decimal", "NotFound", "AlreadyExists"}
     chosen_from = random.Random(5)
     for _ in range(20):
         # Whoever comes first goes alone. Blocks read at their entry, one round trip before the others.
@@ -570,7 +570,7 @@ async def test_waiting_for_others_of_the_process_ends() -> None:
 async def test_a_connection_that_fails_at_once_keeps_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it may where tasks begin as soon as they are made (``asyncio.eager_task_factory``)."""
     pool = Pool(Settings("unix:///nowhere/at/all.sock"))
-    watches = Watches(pool)
+    watches = Watches(pool, {})
 
     def at_once(work: Coroutine[Any, Any, None]) -> None:
         with pytest.raises(StopIteration):
