@@ -28,16 +28,16 @@ from rapyer_core.states import see_stored, state_of
 
 def enter(ctx: Context, targets: Sequence[Target]) -> Operation[list[Reply]]:
     """Read the objects."""
-    return read(ctx, watch_of(targets).reads, **targets[0].data)
+    return read(ctx, watch_of(targets)[1], **targets[0].data)
 
 
 def watch_of(targets: Sequence[Target]) -> Watch:
     """Read the objects under a WATCH."""
     if len(targets) == 1:
         key = targets[0].key
-        return Watch((key,), ((b"HGETALL", key),))
+        return (key,), ((b"HGETALL", key),)
     keys = [target.key for target in targets]
-    return Watch(keys, [(b"HGETALL", key) for key in keys])
+    return keys, [(b"HGETALL", key) for key in keys]
 
 
 FRESH = 0.1

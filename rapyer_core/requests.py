@@ -118,14 +118,10 @@ new_update: Callable[[type[Update], tuple[Any, ...]], Update] = tuple.__new__
 """Makes one: a named tuple's own way costs twice as much."""
 
 
-class Watch(NamedTuple):
-    """What a block reads at its entry, and watches from then on, on a connection that nobody else may need: one round
-    trip. No request of an operation: its commit comes later, and goes on with the watching. reads: commands that only
-    read.
-    """
-
-    keys: Sequence[bytes]
-    reads: Sequence[Command]
+Watch = tuple[Sequence[bytes], Sequence[Command]]
+"""Keys that a block watches from its entry on, and what it reads there, on a connection that nobody else may need: one
+round trip. No request of an operation: the block's commit comes later, and goes on with the watching.
+"""
 
 
 class Pause(NamedTuple):

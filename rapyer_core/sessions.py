@@ -191,7 +191,9 @@ class Session:
 
     def watch(self, watch: Watch) -> Watcher:
         """Watch for a block. ``replies`` waits for what it reads; ``commit`` or ``leave`` ends it."""
-        return self.loop.watches.enter(watch)
+        if self._closed:
+            raise SessionClosed("the session was closed")
+        return self._loops.get().watches.enter(watch)
 
     @overload
     def register_codec(

@@ -86,6 +86,8 @@ class Watches:
         self.loop = asyncio.get_running_loop()
         self.reserved = reserved
         self._pool = pool
+        # Blocks leave some connections to others, at least one, or they could not use the session.
+        self._reserve = max(1, pool.size // 8)
         self._entering: list[Watcher] = []
         """Blocks, until the end of the tick."""
         self._waiting: list[Member] = []
@@ -142,6 +144,10 @@ class Watches:
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read, with other blocks that want to in this tick. ``replies`` of the watcher waits for it."""
         watcher = Watcher(self, watch)
+        link = None if self._company or self._scheduled else self._link_of_lone(self._reserve)
+        if link is not None:
+            BlockGroup(self, link, [watcher]).start()
+            return watcher
         self._entering.append(watcher)
         if not self._scheduled:
             self._start_soon()
@@ -153,10 +159,21 @@ class Watches:
         Tried again after each pause, until there is none left: None then.
         """
         member = Member(update, self.loop)
+        link = None if self._company or self._scheduled or self._busy else self._link_of_lone(0)
+        if link is not None:
+            member.started = True
+            Group(self, link, [member]).start()
+            return member.future
         self._waiting.append(member)
         if not self._scheduled:
             self._start_soon()
         return member.future
+
+    def _link_of_lone(self, reserve: int) -> Link | None:
+        """A link for what may start at once, because there is nobody to go with; None: that takes a closer look."""
+        if self.reading or self._waiting or self._entering or self._resting:
+            return None
+        return self._pool.spare(reserve)
 
     def _start_soon(self) -> None:
         """At once what is alone; else at the end of the tick."""
@@ -260,8 +277,7 @@ class Watches:
         for start in range(0, len(entering), STRANGERS):
             members = entering[start : start + STRANGERS]
             try:
-                # Some connections are left to others, at least one, or the block could not use the session.
-                link = self._pool.spare(reserve=max(1, self._pool.size // 8))
+                link = self._pool.spare(self._reserve)
             except SessionClosed as error:
                 for member in members:
                     member.fail(SessionClosed(error.reason))

@@ -16,17 +16,20 @@ from rapyer_core.plans import IndexField
 from rapyer_core.requests import Command
 
 
-def change_commands(target: Target, seen: Seen, change: Change) -> list[Command] | None:
-    """None: it is nothing but fields to put and to drop, which may be written as one with those of others."""
+def is_plain(target: Target, seen: Seen, change: Change) -> bool:
+    """Whether it is nothing but fields to put and to drop, which may be written as one with those of others."""
     put, drop = change.put, change.drop
-    plain = not (change.replace or change.erase or change.extra or seen.former is not None)
-    if plain:
-        for index in target.collection.indexes:
-            name = index.slot.name
-            if name in put or name in drop:
-                plain = False
-    if plain:
-        return None if put or drop else []
+    if change.replace or change.erase or change.extra or seen.former is not None or not (put or drop):
+        return False
+    for index in target.collection.indexes:
+        name = index.slot.name
+        if name in put or name in drop:
+            return False
+    return True
+
+
+def change_commands(target: Target, seen: Seen, change: Change) -> list[Command]:
+    """All that it takes to write a change."""
     if change.empty and not change.renew:
         return []
     if change.erase:
@@ -35,7 +38,7 @@ def change_commands(target: Target, seen: Seen, change: Change) -> list[Command]
         return replace_commands(target, change.put)
     if seen.former is not None:
         return _renewed(target, seen, seen.former, change)
-    commands: list[Command] = [*change.extra, *put_and_drop(target.key, put, drop)]
+    commands: list[Command] = [*change.extra, *put_and_drop(target.key, change.put, change.drop)]
     for index in target.collection.indexes:
         name = index.slot.name
         if name in change.put or name in change.drop:

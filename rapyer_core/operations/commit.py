@@ -29,7 +29,7 @@ from rapyer_core.errors import (
     SessionClosed,
     WrongKeyType,
 )
-from rapyer_core.operations.commands import change_commands
+from rapyer_core.operations.commands import change_commands, is_plain
 from rapyer_core.operations.effects import effects_on
 from rapyer_core.operations.refusals import PASSING, raise_inner, refused, unknown
 from rapyer_core.operations.units import Change, Seen, Unit, read_command, seen_from
@@ -294,15 +294,31 @@ class Commit:
                     seen = [*seen]
                     seen[place] = effects_on(others, unit.target.key).after(unit, seen[place])
         if self.doubt is None or seen != self.seen:
-            changes = []
-            for unit, found in zip(units, seen, strict=True):
-                changes.append(unit.decide(found))
-            self.seen, self.changes = seen, changes
+            if len(units) == 1:
+                self.changes = [units[0].decide(seen[0])]
+            else:
+                self.changes = [unit.decide(found) for unit, found in zip(units, seen, strict=True)]
+            self.seen = seen
             self.attempts += 1
+        if len(units) == 1 and not self.extra and self.token is None:
+            target, change = units[0].target, self.changes[0]
+            if change.tail is None and target.key not in others and is_plain(target, seen[0], change):
+                others[target.key] = change
+                self.writes = True
+                return ()
+        return self._commands(seen, others, sure)
+
+    def _commands(self, seen: Sequence[Seen], others: Others, sure: bool) -> Sequence[Command] | None:
+        """The commands for what was decided; what can be written as one with the changes of others is left to them.
+
+        sure: nothing is to be proven if nothing is written.
+        """
         # Told only once nothing of it can fail any more: others must not build on what will not happen.
         written: list[tuple[bytes, Change, list[Command] | None]] = []
-        for unit, found, change in zip(units, seen, self.changes, strict=True):
-            written.append((unit.target.key, change, change_commands(unit.target, found, change)))
+        for unit, found, change in zip(self.units, seen, self.changes, strict=True):
+            target = unit.target
+            plain = is_plain(target, found, change)
+            written.append((target.key, change, None if plain else change_commands(target, found, change)))
         commands: list[Command] = []
         tails: list[Command] = []
         writes = bool(self.extra)

@@ -47,7 +47,10 @@ class Change:
 
     def unsent(self, key: bytes) -> list[Command]:
         """The commands of one that only puts and drops fields: it is what those before it do to its object."""
-        return put_and_drop(key, self.put, self.drop)
+        put, drop = self.put, self.drop
+        if drop:
+            return put_and_drop(key, put, drop)
+        return [(b"HSET", key, *chain.from_iterable(put.items()))]
 
 
 def put_and_drop(key: bytes, put: Fields, drop: Collection[bytes]) -> list[Command]:

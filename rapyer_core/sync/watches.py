@@ -67,13 +67,13 @@ class Watcher:
 
     def replies(self) -> list[Reply] | None:
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
-        watch = self._watch
+        keys, reads = self._watch
         # Some connections are left to others, at least one, or the block could not use the session.
         self._link = self._pool.spare(reserve=max(1, self._pool.size // 8))
         if self._link is None:
             return None
-        found = _read(self._link, watch.keys, watch.reads)
-        return [found] * len(watch.reads) if isinstance(found, ServerError) else found
+        found = _read(self._link, keys, reads)
+        return [found] * len(reads) if isinstance(found, ServerError) else found
 
     def commit(self, decide: Decide) -> Answer:
         """Write what is decided on, if nothing watched has changed. Ends the watching.
