@@ -7,8 +7,8 @@ changed is a Conflict; otherwise the edits are applied to what is stored by then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
@@ -30,8 +30,6 @@ from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import put_in_own, stored_names
 from rapyer_core.states import State, attach, see_stored
 from rapyer_core.tracking import Coming, Step
-
-H = TypeVar("H", bound="Handle")
 
 _STAYING = frozenset({"extend", "add", "discard", "update", "difference_update"})
 """Methods of containers after which the other elements are where they were."""
@@ -576,59 +574,3 @@ def _names(slot: Slot) -> list[bytes]:
 def _tree(fields: Fields, name: bytes) -> Fields:
     below = name + b"."
     return {found: value for found, value in fields.items() if found == name or found.startswith(below) or not name}
-
-
-# -- handles: what drafts and views of containers have in common --
-
-
-class Handle:
-    """A draft, or a view of a container. What it knows is in slots whose names no field can have.
-
-    since: how far the block had come when the place was looked up.
-    """
-
-    __slots__ = ("__recorder__", "__since__", "__slot__")
-
-    __recorder__: Recorder
-    """The object's recorder. Good enough as it is for the object itself, and while nothing was moved."""
-    __slot__: Slot
-    __since__: int
-
-
-_put_recorder: Callable[[Any, Recorder], None] = Handle.__dict__["__recorder__"].__set__
-_put_slot: Callable[[Any, Slot], None] = Handle.__dict__["__slot__"].__set__
-_put_since: Callable[[Any, int], None] = Handle.__dict__["__since__"].__set__
-_new: Callable[[type[Any]], Any] = object.__new__
-
-
-def handle(cls: type[H], recorder: Recorder, slot: Slot) -> H:
-    """Make one."""
-    made: H = _new(cls)
-    # Drafts take what is assigned to their attributes for fields.
-    _put_recorder(made, recorder)
-    _put_slot(made, slot)
-    _put_since(made, len(recorder.moved))
-    return made
-
-
-def opened(handle: Handle) -> tuple[Recorder, Slot]:
-    """What a handle works with. ConstraintError if another value is at the place than when it was looked up."""
-    recorder, slot = handle.__recorder__, handle.__slot__
-    moved = recorder.moved
-    if moved and slot.steps and len(moved) > handle.__since__:
-        if any(_went_with(slot, *each) for each in moved[handle.__since__ :]):
-            raise ConstraintError(
-                **recorder.target.data,
-                path=slot.text,
-                reason="the block replaced this, or rearranged what holds it, since it was taken from the draft: "
-                "take it again, or copy it (copy.copy) before",
-            )
-        _put_since(handle, len(moved))
-    return recorder, slot
-
-
-def _went_with(slot: Slot, place: Slot, replaced: bool) -> bool:
-    own = slot.name
-    if place.under(own) and (replaced or place.name != own):
-        return True
-    return any(place.under(name) for name in slot.lists)
