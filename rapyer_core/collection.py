@@ -27,7 +27,7 @@ from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
-from rapyer_core.states import State, Unread, attach, remember, state_of, together
+from rapyer_core.states import State, Unread, attach, remember_reply, state_of
 
 T = TypeVar("T")
 
@@ -383,7 +383,7 @@ class Collection(Generic[T]):
                 obj = self.mapper.load_pairs(reply)
                 place = self._key_place
                 if place is None or (place and reply[place] == pk.encode()):
-                    remember(obj, pk, together(reply))
+                    remember_reply(obj, pk, reply)
                     return obj
             except Exception:
                 pass  # not in the usual order, or wrong: found out, and worded, below

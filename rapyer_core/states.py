@@ -32,7 +32,7 @@ class State:
     """pk: the primary key's text, once known. unread: the fields that could not be read when it was loaded, by name.
 
     stored: field -> value as last seen on the server; None: never loaded. Often nobody ever asks for it, so it may also
-    be given in one piece (``together``, or a framed object), and is made of that when somebody does.
+    be given in one piece (a flat reply, or a framed object), and is made of that when somebody does.
     """
 
     __slots__ = ("_stored", "pk", "unread")
@@ -112,19 +112,24 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> Non
     _set(obj, ATTRIBUTE, state)
 
 
-def together(reply: list[bytes]) -> Mapping[bytes, bytes] | bytes:
-    """The fields of a flat reply whose first one is ``~``, without that, for a State: in one piece, if that can be.
+def remember_reply(obj: object, pk: str, reply: list[bytes]) -> None:
+    """The same for what a flat reply says whose first field is ``~``, and that came when the instance was loaded.
 
-    Some fifty small objects for each that is loaded would take several times the memory, and time.
+    It is kept in one piece: some fifty small objects for each instance take several times the memory, and time.
     """
     piece = b"\0".join(reply)
+    state = _new(State)
+    state.pk = pk
     if piece.count(b"\0") == len(reply) - 1:
-        return piece
-    return dict(zip(reply[2::2], reply[3::2], strict=True))
+        state._stored = piece
+    else:
+        state._stored = dict(zip(reply[2::2], reply[3::2], strict=True))
+    state.unread = None
+    _set(obj, ATTRIBUTE, state)
 
 
 def _apart(piece: bytes) -> dict[bytes, bytes]:
-    """The fields that are given in one piece."""
+    """The fields that are given in one piece: what a flat reply says, after ``~``; or a framed object."""
     if piece[:1] != b"~":
         return unframed(piece)
     texts = piece.split(b"\0")

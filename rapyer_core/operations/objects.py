@@ -87,13 +87,13 @@ def get_many(
     collection: Collection[T] = ctx.collection_of(cls)
     addresses = [collection.address(pk) for pk in pks]
     objects: list[T | None] = []
+    coming, load = iter(addresses), collection.load_reply
 
     def take(replies: list[Reply]) -> None:
-        for reply in replies:
-            text, key = addresses[len(objects)]
+        for reply, (text, key) in zip(replies, coming, strict=False):
             if type(reply) is not list:
                 raise refused(Target(collection, text, key), reply)
-            objects.append(collection.load_reply(reply, text, on_error))
+            objects.append(load(reply, text, on_error))
 
     yield from read_many(ctx, parts_of([packing.hgetall(key) for _, key in addresses]), take)
     return objects
