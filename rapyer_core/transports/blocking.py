@@ -38,7 +38,7 @@ class Link:
         self._timeout = timeout
         self._process = processes.current
         self._channel: Channel | RedisPyChannel | None = None
-        """None: not connected, or commands were sent that are not answered yet."""
+        """None: not connected, or somebody uses it: put back once everything is answered."""
         self.watching = False
         self._unwatch = False
 
@@ -57,9 +57,12 @@ class Link:
 
     def exchange(self, packed: bytes, count: int, watching: bool = False) -> list[Reply]:
         """The same for packed commands. watching: whether a WATCH stands after them."""
-        channel = self._take()
-        unwatch, self._unwatch = self._unwatch, False
+        channel, self._channel = self._channel, None
+        if channel is None or self._process is not processes.current or channel.has_data() or channel.poll(0):
+            channel = self._connect()
+        unwatch = self._unwatch
         if unwatch:
+            self._unwatch = False
             packed, count = _UNWATCH + packed, count + 1
         # Before the commands leave: an interrupt right after the last reply must not hide the WATCH.
         self.watching = watching
@@ -80,13 +83,16 @@ class Link:
         raise Lost(sent=True, timed_out=timed_out)
 
     def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
-        """Send parts, each in one write, some of them ahead of the replies; each gets as long as a round trip.
+        """Send parts, each in one write, some of them ahead of the replies. It is given up when nothing moves for as
+        long as a round trip may take.
 
         Raises as ``roundtrip``, and what `take` does; the connection is closed then.
         """
         if self._unwatch:
             self.exchange(b"", 0)
-        channel = self._take()
+        channel, self._channel = self._channel, None
+        if channel is None or self._process is not processes.current or channel.has_data() or channel.poll(0):
+            channel = self._connect()
         answers = channel.flow((pack(part), len(part)) for part in parts)
         done = False
         try:
@@ -99,18 +105,11 @@ class Link:
             else:
                 self.close()
 
-    def _take(self) -> Channel | RedisPyChannel:
-        """The channel, connected. Not to be used by others until it is put back, with everything answered."""
+    def _connect(self) -> Channel | RedisPyChannel:
+        """Connect, after closing what is of no use any more."""
         if self._process is not processes.current:
             # A block that was open at a fork. The socket is the parent's.
             raise Lost(sent=False)
-        channel, self._channel = self._channel, None
-        if channel is None or channel.has_data() or channel.poll(0):
-            channel = self._connect()
-        return channel
-
-    def _connect(self) -> Channel | RedisPyChannel:
-        """Connect, after closing what is of no use any more."""
         relied = self.watching
         self.close()
         if relied:
@@ -178,7 +177,8 @@ class Pool:
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands that leave no trace on a connection; their replies. As ``Link.roundtrip``."""
-        return self._exchange(pack(commands), len(commands))
+        replies: list[Reply] = self.send(READ, pack(commands), len(commands))
+        return replies
 
     def write(self, commands: Sequence[Command], alone: bool = False) -> list[Reply] | ServerError | None:
         """Send them as one MULTI/EXEC; what it came to. alone: it always is, among threads."""
@@ -187,24 +187,21 @@ class Pool:
 
     def send(self, kind: int, packed: bytes, count: int) -> Any:
         """``ask`` or ``write`` for so many packed commands: of READ or WRITE."""
-        if kind is READ:
-            return self._exchange(packed, count)
-        replies = self._exchange(BEGIN + packed + END, count + 2)
-        written = replies[-1]
-        return written if type(written) is list else outcome(replies, 0, count, alone=True)
-
-    def _exchange(self, packed: bytes, count: int) -> list[Reply]:
         # What acquire and release do where nobody waits, in place: each call here is one of every operation.
         try:
             link = self.acquire() if self._waiting else self._idle.pop()
         except IndexError:
             link = self.acquire()
         try:
-            return link.exchange(packed, count)
+            if kind is READ:
+                return link.exchange(packed, count)
+            replies = link.exchange(BEGIN + packed + END, count + 2)
         finally:
             self._idle.append(link)
             if self._waiting or self._closed:
                 self._pass_on()
+        written = replies[-1]
+        return written if type(written) is list else outcome(replies, 0, count, alone=True)
 
     def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
         """The same for many commands, part by part. As ``Link.flow``."""

@@ -65,30 +65,41 @@ class Channel:
         TimeoutError, OSError, RedisError.
         """
         end = time.monotonic() + self._timeout
+        buffer = self._buffer
         try:
             sent = self._write(packed)
         except BlockingIOError:
             sent = 0
         if sent == len(packed):
-            self._feed(self._buffer, 0, self._receive(self._buffer))
+            self._feed(buffer, 0, self._receive(buffer))
         else:
             self._send_rest(memoryview(packed)[sent:], end)
         return self._replies(count, end)
 
     def flow(self, parts: Iterable[tuple[bytes, int]]) -> Iterator[list[Reply]]:
-        """The replies to each part, commands and how many they are, while those ahead are sent. As ``exchange``, each
-        with as much time.
+        """The replies to each part, commands and how many they are, while those ahead are sent.
+
+        As ``exchange``, but the timeout is for how long nothing moves: a flow may be as long as it wants.
         """
         counts: deque[int] = deque()
         for packed, count in parts:
-            self._send_rest(memoryview(packed), time.monotonic() + self._timeout)
+            self._send(packed)
             counts.append(count)
             if len(counts) > AHEAD:
-                yield self._replies(counts.popleft(), time.monotonic() + self._timeout)
+                yield self._replies(counts.popleft())
         for count in counts:
-            yield self._replies(count, time.monotonic() + self._timeout)
+            yield self._replies(count)
 
-    def _replies(self, count: int, end: float) -> list[Reply]:
+    def _send(self, packed: bytes) -> None:
+        try:
+            sent = self._write(packed)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(packed):
+            self._send_rest(memoryview(packed)[sent:])
+
+    def _replies(self, count: int, end: float | None = None) -> list[Reply]:
+        """So many replies. end: as of ``_receive_more``."""
         gets = self._gets
         replies: list[Reply] = []
         while len(replies) < count:
@@ -99,23 +110,29 @@ class Channel:
                 replies.append(reply)
         return replies
 
-    def _receive_more(self, end: float) -> None:
-        if not (self._pending is not None and self._pending()) and not self.poll(_left(end)):
+    def _receive_more(self, end: float | None = None) -> None:
+        """Receive something. end: when it is too late; None: if nothing comes for as long as the timeout."""
+        if not (self._pending is not None and self._pending()) and not self.poll(self._left(end)):
             raise TimeoutError
         size = self._receive(self._buffer)
         if not size:
             raise ConnectionResetError
         self._feed(self._buffer, 0, size)
 
-    def _send_rest(self, rest: memoryview, end: float) -> None:
-        """Send what was not taken at once. Receives meanwhile: the other side may read no more until somebody does."""
+    def _send_rest(self, rest: memoryview, end: float | None = None) -> None:
+        """Send what was not taken at once. Receives meanwhile: the other side may read no more until somebody does.
+
+        end: as of ``_receive_more``.
+        """
         if self._pending is not None or os.name != "posix":
-            self._socket.sendall(rest)
+            while rest:
+                rest = rest[self._socket.send(rest) :]
+                self._left(end)
             return
         poller = select.poll()
         poller.register(self._socket, select.POLLIN | select.POLLOUT)
         while rest:
-            ready = poller.poll(_left(end))
+            ready = poller.poll(self._left(end))
             if not ready:
                 raise TimeoutError
             if ready[0][1] & select.POLLIN:
@@ -126,13 +143,12 @@ class Channel:
                 except BlockingIOError:
                     continue
 
-
-def _left(end: float) -> int:
-    """Milliseconds, rounded up. TimeoutError if none are left."""
-    left = end - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return int(left * 1000) + 1
+    def _left(self, end: float | None) -> int:
+        """Milliseconds, rounded up. TimeoutError if none are left. end: None: all of the timeout."""
+        left = self._timeout if end is None else end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return int(left * 1000) + 1
 
 
 def _poll(sock: Any) -> Callable[[int], object]:
