@@ -70,8 +70,13 @@ class Link:
         """
         return await self.exchange(pack(commands), len(commands), commands)
 
-    async def exchange(self, packed: bytes, count: int, commands: Sequence[Command] = ()) -> list[Reply]:
-        """The same for packed commands. commands: as they were, if a WATCH or EXEC may be among them."""
+    async def exchange(
+        self, packed: bytes, count: int, commands: Sequence[Command] = (), moving: bool = False
+    ) -> list[Reply]:
+        """The same for packed commands. commands: as they were, if a WATCH or EXEC may be among them.
+
+        moving: on a connection that only redis-py can read, it has time for as long as replies come.
+        """
         if not self._is_clean():
             await self.renew()
         done = False
@@ -82,7 +87,7 @@ class Link:
                 self.replies.send(packed, count, self._pool.due(), future)
                 found = await future
             else:
-                found = await self._by_redis_py(packed, count)
+                found = await self._by_redis_py(packed, count, moving)
             done = True
             return found
         finally:
@@ -90,7 +95,8 @@ class Link:
                 await self.close()
 
     async def flow(self, parts: Iterable[Sequence[Command]], take: Callable[[list[Reply]], None]) -> None:
-        """Send parts, each in one write, some of them ahead of the replies; each gets as long as a round trip.
+        """Send parts, each in one write, some of them ahead of the replies. It is given up when nothing moves for as
+        long as a round trip may take.
 
         Raises as ``roundtrip``, and what `take` does; the connection is closed then.
         """
@@ -99,10 +105,11 @@ class Link:
         replies = self.replies
         if replies is None:
             for part in parts:
-                take(await self.roundtrip(part))
+                take(await self.exchange(pack(part), len(part), moving=True))
             return
         loop = asyncio.get_running_loop()
         waiting: deque[asyncio.Future[list[Reply]]] = deque()
+        patience = _Patience(replies, self._pool.timeout, loop)
         done = False
         try:
             for part in parts:
@@ -110,13 +117,15 @@ class Link:
                 if not replies.sound:
                     raise Lost(sent=True)
                 waiting.append(loop.create_future())
-                replies.send(packed, len(part), self._pool.due(), waiting[-1])
+                replies.send(packed, len(part), 0.0, waiting[-1])
+                patience.renew()
                 if len(waiting) > AHEAD:
                     take(await waiting.popleft())
             while waiting:
                 take(await waiting.popleft())
             done = True
         finally:
+            patience.stop()
             if not done:
                 for future in waiting:
                     if not future.cancel():
@@ -179,12 +188,17 @@ class Link:
             transport.set_protocol(replies)
             self.replies = replies
 
-    async def _by_redis_py(self, packed: bytes, count: int) -> list[Reply]:
+    async def _by_redis_py(self, packed: bytes, count: int, moving: bool) -> list[Reply]:
         timed_out = False
+        found: list[Reply] = []
         try:
-            async with asyncio.timeout(self._pool.timeout):
+            async with asyncio.timeout(self._pool.timeout) as limit:
                 await self._connection.send_packed_command([packed], check_health=False)
-                return [await self._slowly() for _ in range(count)]
+                while len(found) < count:
+                    found.append(await self._slowly())
+                    if moving:
+                        limit.reschedule(asyncio.get_running_loop().time() + self._pool.timeout)
+                return found
         except (TimeoutError, redis.TimeoutError):
             timed_out = True
         except (redis.RedisError, OSError, EOFError):
@@ -220,6 +234,33 @@ class Link:
         self.replies = None
         self.watching = False
         await self._connection.disconnect(nowait=True)
+
+
+class _Patience:
+    """Gives up a connection on which nothing moves for so long. timeout: seconds; it may be a twentieth more."""
+
+    __slots__ = ("_loop", "_moved", "_replies", "_since", "_timeout", "_timer")
+
+    def __init__(self, replies: Replies, timeout: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._replies, self._timeout, self._loop = replies, timeout, loop
+        self.renew()
+        self._timer = loop.call_later(timeout / 20, self._look)
+
+    def renew(self) -> None:
+        """Something moved right now."""
+        self._since, self._moved = self._loop.time(), self._replies.moved
+
+    def _look(self) -> None:
+        if self._replies.moved != self._moved:
+            self.renew()
+        elif self._loop.time() - self._since >= self._timeout:
+            self._replies.give_up(self._loop.time())
+            return
+        self._timer = self._loop.call_later(self._timeout / 20, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
 
 
 class Pool:

@@ -90,15 +90,21 @@ class Replies(asyncio.Protocol):
         self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
         self._transport = transport
         self.waiting: deque[tuple[Sink, int, float]] = deque()
-        """Who was not answered yet, for how many commands, and when it is given up."""
+        """Who was not answered yet, for how many commands, and when it is given up (0: the sink sees to that)."""
         self.sound = True
         """Connected, the other side has not closed, and nothing came that nobody had asked for."""
         self._replies: list[Reply] = []
+        self._pieces = 0
         self._gave_up = 0.0
         self.takes_more = True
         """Whether the connection keeps up with what is sent."""
         self.on_change: Callable[[], None] | None = None
         """Called when the connection broke, and when it takes data again."""
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Another one whenever something was received or sent."""
+        return self._pieces, self._transport.get_write_buffer_size()
 
     @property
     def due(self) -> float:
@@ -123,6 +129,7 @@ class Replies(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         waiting, gets, replies = self.waiting, self._gets, self._replies
+        self._pieces += 1
         try:
             self._feed(data)
             while waiting:
@@ -161,7 +168,7 @@ class Replies(asyncio.Protocol):
         waiting, self.waiting = self.waiting, deque()
         for sink, _, due in waiting:
             if not sink.done():
-                sink.set_exception(Lost(sent=True, timed_out=0 < due <= self._gave_up))
+                sink.set_exception(Lost(sent=True, timed_out=0 < self._gave_up >= due))
         if self.on_change is not None:
             self.on_change()
 

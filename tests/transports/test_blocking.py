@@ -8,12 +8,11 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hiredis
 import pytest
 import redis
 from redis._parsers import _RESP2Parser
@@ -23,6 +22,7 @@ from rapyer_core.requests import Command, Lost, ServerError
 from rapyer_core.settings import Settings
 from rapyer_core.transports.blocking import Link, Pool
 from rapyer_core.transports.channel import Channel, RedisPyChannel
+from tests.support.peer import Peer, answered, commands_of
 from tests.support.proxy import Proxy
 from tests.support.servers import free_port, running_server
 from tests.sync.leaderboard import in_threads
@@ -153,56 +153,6 @@ def test_an_argument_that_cannot_be_sent_costs_no_connection(pool: Pool) -> None
 
 
 # -- a peer that is not a server --
-
-
-class Peer:
-    """Listens on loopback; `play` has each connection, in a thread of its own. `url` is its address."""
-
-    def __init__(self, play: Callable[[socket.socket], None]) -> None:
-        self._play = play
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                self._play(connection)
-            except OSError:
-                return
-
-
-def commands_of(connection: socket.socket) -> Iterator[list[bytes]]:
-    """What a client sends. Nothing is read ahead of what is asked for, but for 64 KB."""
-    reader = hiredis.Reader()
-    while data := connection.recv(65536):
-        reader.feed(data)
-        while (found := reader.gets()) is not False:
-            yield found
-
-
-def answered(words: list[bytes]) -> bytes:
-    """What a server says to what a client greets with, and to PING and ECHO."""
-    if words[0] == b"ECHO":
-        return b"$%d\r\n%b\r\n" % (len(words[1]), words[1])
-    return b"+PONG\r\n" if words[0] == b"PING" else b"+OK\r\n"
 
 
 def test_a_peer_that_reads_no_more_until_its_replies_are_read() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from rapyer_core.requests import Command, Lost, Reply, ServerError
 from rapyer_core.settings import Settings
 from rapyer_core.transports import aio, blocking
 from rapyer_core.transports.wire import AHEAD
+from tests.support.peer import Peer, answered, commands_of
 from tests.support.proxy import Proxy
 
 ECHO = b"ECHO"
@@ -180,6 +183,53 @@ async def test_a_part_that_is_not_answered_in_time_is_told(faulty: World, proxy:
     assert lost.value.timed_out
     assert sum(map(len, taken)) < 30
     assert await faulty.ask((ECHO, b"other")) == [b"other"]
+
+
+async def test_a_flow_whose_replies_come_slowly_but_steadily_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
+    """Of one part and of those ahead: each waits for longer than the timeout, but something comes all the time."""
+
+    def slow(connection: socket.socket) -> None:
+        for words in commands_of(connection):
+            if words[0] == ECHO:
+                never.wait(0.15)
+            connection.sendall(answered(words))
+
+    never = threading.Event()
+    with Peer(slow) as peer:
+        world = open_world(Settings(peer.url, timeout=0.8))
+        taken: list[list[Reply]] = []
+        parts: list[list[Command]] = [[(ECHO, b"%d" % each) for each in range(7)]]
+        for _ in range(4):
+            parts.append([(ECHO, b"x")])
+        await world.flow(iter(parts), taken.append)
+        assert taken == [[b"%d" % each for each in range(7)], *[[b"x"]] * 4]
+        await world.close()
+        assert peer.connections == 1
+
+
+async def test_a_flow_that_is_read_slowly_but_steadily_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
+    """More than the buffers between the two sides hold."""
+
+    def slow(connection: socket.socket) -> None:
+        for words in commands_of(connection):
+            connection.sendall(answered(words))
+            if words[0] == ECHO:
+                break
+        for megabyte in range(29):
+            never.wait(0.1 if megabyte < 20 else 0)
+            connection.recv(1_000_000, socket.MSG_WAITALL)
+        connection.sendall(b"+read\r\n")
+        while connection.recv(1_000_000):
+            pass
+
+    never = threading.Event()
+    with Peer(slow) as peer:
+        world = open_world(Settings(peer.url, timeout=0.8))
+        taken: list[list[Reply]] = []
+        await world.flow(iter([[(ECHO, b"now")], [(ECHO, bytes(30_000_000))]]), taken.append)
+        assert taken == [[b"now"], [b"read"]]
+        await world.close()
+        assert peer.connections == 1
 
 
 async def test_an_idle_connection_that_was_closed_is_made_anew(faulty: World, proxy: Proxy) -> None:
