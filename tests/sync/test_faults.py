@@ -16,6 +16,7 @@ import pytest
 
 from rapyer_core import sync as rc
 from rapyer_core.embedded import EmbeddedServer
+from rapyer_core.requests import FIRST, MOST
 from tests.support.proxy import Fault, Proxy
 from tests.support.servers import free_port
 from tests.sync.leaderboard import Player, in_threads
@@ -429,6 +430,7 @@ def test_of_many_objects_only_those_under_way_are_in_doubt(proxy: Proxy) -> None
     proxy.eat_reply(b"EXEC", nth=3)
     with pytest.raises(rc.OutcomeUnknown) as unknown:
         rc.save_many([Player(f"p{number}") for number in range(200)])
-    assert unknown.value.sent[0] == "blocking_player:p96"
-    known = rc.get_many(Player, [f"p{number}" for number in range(96)])
+    written = FIRST + MOST
+    assert unknown.value.sent[0] == f"blocking_player:p{written}"
+    known = rc.get_many(Player, [f"p{number}" for number in range(written)])
     assert None not in known

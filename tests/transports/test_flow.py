@@ -185,7 +185,7 @@ async def test_a_part_that_is_not_answered_in_time_is_told(faulty: World, proxy:
     assert await faulty.ask((ECHO, b"other")) == [b"other"]
 
 
-async def test_a_flow_whose_replies_come_slowly_but_steadily_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
+async def test_a_flow_whose_replies_come_slowly_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
     """Of one part and of those ahead: each waits for longer than the timeout, but something comes all the time."""
 
     def slow(connection: socket.socket) -> None:
@@ -199,15 +199,14 @@ async def test_a_flow_whose_replies_come_slowly_but_steadily_is_not_given_up(ope
         world = open_world(Settings(peer.url, timeout=0.8))
         taken: list[list[Reply]] = []
         parts: list[list[Command]] = [[(ECHO, b"%d" % each) for each in range(7)]]
-        for _ in range(4):
-            parts.append([(ECHO, b"x")])
+        parts.extend([(ECHO, b"x")] for _ in range(4))
         await world.flow(iter(parts), taken.append)
         assert taken == [[b"%d" % each for each in range(7)], *[[b"x"]] * 4]
         await world.close()
         assert peer.connections == 1
 
 
-async def test_a_flow_that_is_read_slowly_but_steadily_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
+async def test_a_flow_that_is_read_slowly_is_not_given_up(open_world: Callable[[Settings], World]) -> None:
     """More than the buffers between the two sides hold."""
 
     def slow(connection: socket.socket) -> None:
