@@ -12,7 +12,7 @@ from typing import Any
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
-from rapyer_core.errors import ConstraintError, NotFound
+from rapyer_core.errors import ConstraintError
 from rapyer_core.models import Ref, model_of
 from rapyer_core.operations.commit import Commit, Fence
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
@@ -94,15 +94,10 @@ class Block:
 
     def drafts(self, targets: Sequence[Target]) -> Any:
         """The draft of one object; of several, a tuple of them. NotFound."""
+        recorders = self.recorders
         if len(targets) == 1:
-            return self.draft(self.recorders[targets[0].key])
-        return tuple([self.draft(self.recorders[target.key]) for target in targets])
-
-    def draft(self, recorder: Recorder) -> Any:
-        """Its draft; NotFound if there is no such object, or no longer in this block."""
-        if recorder.first is None or recorder.deleted:
-            raise NotFound(**recorder.target.data)
-        return draft_of(recorder)
+            return draft_of(recorders[targets[0].key])
+        return tuple([draft_of(recorders[target.key]) for target in targets])
 
     def insert(self, obj: Any) -> Any:
         """The object as it is now is created at commit; its draft."""
@@ -151,9 +146,10 @@ class Block:
     def units(self) -> list[Unit]:
         """The parts of the commit. Nothing can be recorded from here on."""
         self.open = False
+        units: list[Unit] = []
         for recorder in self.recorders.values():
             recorder.finish()
-        units: list[Unit] = [*self.recorders.values()]
+            units.append(recorder)
         for obj, target in self.saves.values():
             fields = target.collection.dump(obj, target.pk)
             stored = state_of(obj).stored

@@ -257,7 +257,10 @@ class Recorder(Unit):
             for edit in edits:
                 self.record_field(edit)
             return
-        single, own, recorded = self.single, self._assigned(), self._recorded
+        own = self._own
+        if own is None:
+            own = self._own = []
+        single, recorded = self.single, self._recorded
         for edit in edits:
             slot = edit[0]
             if slot.stands_alone:

@@ -16,11 +16,14 @@ from rapyer_core.drafts.handles import handle, plain
 from rapyer_core.drafts.lists import DraftList
 from rapyer_core.drafts.records import Draft, draft_class
 from rapyer_core.drafts.sets import DraftSet
+from rapyer_core.errors import NotFound
 from rapyer_core.recorders import Recorder
 
 
 def draft_of(recorder: Recorder) -> Any:
-    """The draft of a whole object."""
+    """The draft of a whole object. NotFound if there is no such object, or no longer in the block."""
+    if recorder.first is None or recorder.deleted:
+        raise NotFound(**recorder.target.data)
     root = recorder.target.collection.mapper.root
     return handle(root.view or draft_class(root), recorder, root)
 

@@ -24,6 +24,7 @@ from rapyer_core.blocks import (
     watch_of,
 )
 from rapyer_core.collection import Target
+from rapyer_core.drafts import draft_of
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
 from rapyer_core.operations import locks
@@ -164,7 +165,7 @@ class Transaction:
     def get(self, cls: type[T], pk: Any) -> T:
         """The draft of an object. NotFound; that it is absent counts as read."""
         recorders = self._read([self._target(cls, pk)])
-        made: T = self._block.draft(recorders[0])
+        made: T = draft_of(recorders[0])
         return made
 
     def get_or_none(self, cls: type[T], pk: Any) -> T | None:
@@ -177,7 +178,7 @@ class Transaction:
     def get_many(self, cls: type[T], pks: Sequence[Any]) -> list[T | None]:
         """The drafts of several objects, in the order asked, None where there is none."""
         recorders = self._read([self._target(cls, pk) for pk in pks])
-        return [self._block.draft(recorder) if recorder.is_there else None for recorder in recorders]
+        return [draft_of(recorder) if recorder.is_there else None for recorder in recorders]
 
     def insert(self, obj: T) -> T:
         """Create the object at commit, as it is now (AlreadyExists then, if there is one). Its draft."""
