@@ -96,7 +96,7 @@ class Recorder(Unit):
     former: Recorder | None
     """What the block knew of the key before it created the object."""
     after: Fields
-    """What is stored after the commit; if single fields alone were written, these at least."""
+    """What is stored after the commit; of a working copy that was never loaded, without what was written."""
 
     def __init__(self, target: Target, entry: Fields | None, first: Any, local: Any, presence: bool) -> None:
         self.target = target
@@ -287,11 +287,9 @@ class Recorder(Unit):
         edit = self.single[name] = slot, value, raw, steps
         self._recorded.append(edit)
         exact = self.exact
-        left = exact[name] - 1
+        left = exact.pop(name, 1) - 1
         if left:
             exact[name] = left
-        else:
-            del exact[name]
         return True
 
     def encoded(self, slot: Slot, value: Any) -> bytes:
