@@ -60,6 +60,10 @@ class Member:
             self.future.set_exception(error)
 
 
+_SOMEBODY = ServerError("")
+"""Stands for a refusal of what several wrote as one."""
+
+
 class Group:
     """Operations that share a connection and a WATCH. A sink for the replies, to the reading and to the EXEC."""
 
@@ -222,12 +226,9 @@ class Group:
         self._end()
         if len(self._spans) == 1:
             self._spans[0][0].answer(Failed(error))
-            members = []
         else:
-            members = [member for member, _, _ in self._spans]
-            for member in members:
-                member.alone = True
-        self._watches._again([*members, *[member for member, _ in self._refused]])
+            self._watches._apart([member for member, _, _ in self._spans])
+        self._watches._again([member for member, _ in self._refused])
 
     def _was_run(self, replies: list[Reply]) -> None:
         last = replies[-1]
@@ -240,11 +241,13 @@ class Group:
                 member.answer(failed)
             self._end()
             return
-        again = []
+        again, apart = [], []
         for member, start, count in self._spans:
             answer = self._came_to(replies, member, start, count)
             if answer is None:
                 again.append(member)
+            elif answer is _SOMEBODY:
+                apart.append(member)
             else:
                 member.answer(answer)
         for member, failed in self._refused:
@@ -253,10 +256,13 @@ class Group:
             else:
                 again.append(member)
         self._end()
+        self._watches._apart(apart)
         self._watches._again(again)
 
     def _came_to(self, replies: list[Reply], member: Member, start: int, count: int) -> Answer:
-        """What an EXEC that failed, or had errors, came to for one of them: those at its keys are its own, too."""
+        """What an EXEC that failed, or had errors, came to for one of them. Errors of commands that ran are its own,
+        too, if they are at its keys; when one of these was refused, it may be because of somebody else's part in it.
+        """
         shared = [
             place
             for place, command in enumerate(self._commands[1:-1])
@@ -266,10 +272,13 @@ class Group:
         if isinstance(last, list):
             inner = [last[place] for place in shared if isinstance(last[place], ServerError)]
             return [*inner, *last[start : start + count]]
+        answer = outcome(replies, start, count, alone=False)
+        if answer is not None or last is None:
+            return answer
         for place in shared:
-            answer = outcome(replies, place, 1, alone=False)
-            if answer is not None:
-                return answer
+            refusal = outcome(replies, place, 1, alone=False)
+            if refusal is not None:
+                return refusal if len(self._spans) == 1 else _SOMEBODY
         return outcome(replies, start, count, alone=len(self._spans) == 1)
 
     def _end(self) -> None:

@@ -221,6 +221,20 @@ class Watches:
 
     # -- again --
 
+    def _apart(self, members: Sequence[Member]) -> None:
+        """Nothing was written because of one of them, or of another one: whose fault it was, each tries to find out by
+        itself. What they had was no try.
+        """
+        for member in members:
+            if isinstance(member, Watcher):
+                # It decided by what it had read at its entry.
+                member.answer(None)
+            elif not member.future.done():
+                member.alone, member.started = True, False
+                self._waiting.append(member)
+        if self._waiting:
+            self._schedule()
+
     def _again(self, members: Sequence[Member]) -> None:
         """Nothing was written because of somebody else: those of the same keys rest, and try again together."""
         for member in members:

@@ -513,6 +513,49 @@ async def test_out_of_memory_is_said_to_who_needs_memory_and_others_go_on() -> N
             assert all(isinstance(error, NotApplied) and error.code == "OOM" for error in results[10:])
 
 
+@pytest.mark.parametrize("retry", [None, Retry(attempts=2)])
+async def test_out_of_memory_is_no_error_of_who_only_takes_out_of_the_same_object(retry: Retry | None) -> None:
+    """What several put into one object is one HSET: its refusal says nothing about those who put nothing."""
+    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+        async with open_session(server.url) as session:
+            p = ref(Player, "p")
+            await save(Player("p", meta={f"k{n}": str(n) for n in range(MANY)}), session=session)
+            await _fill(session)
+            results = await asyncio.gather(
+                *(append(p, Player.numbers, n, retry=retry, session=session) for n in range(MANY)),
+                *(pop(p, Player.meta, f"k{n}", retry=retry, session=session) for n in range(MANY)),
+                *(append(p, Player.numbers, n, retry=retry, session=session) for n in range(MANY)),
+                return_exceptions=True,
+            )
+            popped, others = results[MANY : 2 * MANY], [*results[:MANY], *results[2 * MANY :]]
+            assert popped == [str(n) for n in range(MANY)]
+            assert {type(error) for error in others} == {NotApplied}
+            assert {error.code for error in others if isinstance(error, NotApplied)} == {"OOM"}
+            found = await get(Player, "p", session=session)
+            assert (found.meta, found.numbers) == ({}, [])
+
+
+async def test_out_of_memory_is_no_error_of_a_block_that_only_takes_out_of_the_same_object() -> None:
+    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+        async with open_session(server.url) as session:
+            p = ref(Player, "p")
+            await save(Player("p", meta={f"k{n}": str(n) for n in range(MANY)}), session=session)
+            await _fill(session)
+
+            async def block(number: int) -> None:
+                async with pipeline(p, session=session) as d:
+                    if number % 2:
+                        del d.meta[f"k{number}"]
+                    else:
+                        d.score += 1
+
+            results = await asyncio.gather(*(block(n) for n in range(MANY)), return_exceptions=True)
+            assert results[1::2] == [None] * (MANY // 2)
+            assert {type(error) for error in results[::2]} == {NotApplied}
+            found = await get(Player, "p", session=session)
+            assert (sorted(found.meta), found.score) == (sorted(f"k{n}" for n in range(0, MANY, 2)), 0)
+
+
 async def _fill(session: Session) -> None:
     """Use up the memory of the server."""
     with contextlib.suppress(NotApplied):
