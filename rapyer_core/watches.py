@@ -48,7 +48,7 @@ class Watcher(Member):
         """Write what is decided on, if nothing watched has changed. Ends the watching.
 
         None, too, when nothing is watched any more, or others may have the keys to themselves; nothing was decided
-        then. What is decided gets no replies. SessionClosed.
+        then. What is decided gets no replies.
         """
         self._left = True
         watches, group = self._watches, self.group

@@ -7,11 +7,12 @@ from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass, field
+from rapyer_codecs.shape import Leaf
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown
 from rapyer_core.operations.edits import Call, Compute
-from rapyer_core.operations.place import Options, Place, constrained, copies
+from rapyer_core.operations.place import Options, Place, copies
 from rapyer_core.operations.reading import read
 from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.requests import Operation
@@ -76,7 +77,7 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     slot, target = place.slot, place.target
     values = list(values)
     items = _stored(place, values)
-    if slot.shape.kind != "list" or not slot.sure or slot.renamed or constrained(slot):
+    if not place.site.grows:
         element = place.child(0)
         yield from place.edit(Call(slot, "extend", lambda: (copies(element, values),)))
         return
@@ -104,6 +105,14 @@ def _stored(place: Place, values: Sequence[Any]) -> list[Fields]:
     collection = place.target.collection
     ruled = collection.mapper.ruled
     items: list[Fields] = []
+    leaf = place.slot.entry(0).shape
+    if isinstance(leaf, Leaf) and not ruled:
+        try:
+            for value in values:
+                items.append({b"": leaf.encode(value)})
+            return items
+        except RapyerError:
+            items.clear()  # said below, of which element
     try:
         for position, value in enumerate(values):
             element = place.slot.entry(position)

@@ -18,7 +18,7 @@ from rapyer_core.errors import ConstraintError, PathError
 from rapyer_core.expressions import Path, owner_of, steps_of
 from rapyer_core.operations.adoption import adopt_unit
 from rapyer_core.operations.blind import blind
-from rapyer_core.operations.commit import Commit, commit
+from rapyer_core.operations.commit import Commit
 from rapyer_core.operations.edits import Edit, EditObject
 from rapyer_core.operations.units import Unit
 from rapyer_core.places import is_entry, kind_of, value_of, value_shape
@@ -38,7 +38,8 @@ class Site:
     kind: of the place, of an Optional that of its value. blind: a write of it needs to see nothing, unless it must be
     proven to have happened once. number: the type of its values. counter: HINCRBY does what Python's addition would.
     from_zero: of a counter, for sure: one that is not stored yet starts from 0. entry: it is the one stored field of a
-    key of a dict. small: a change of it needs to see nothing, or a few fields: its own, and former ones.
+    key of a dict. small: a change of it needs to see nothing, or a few fields: its own, and former ones. grows: it is a
+    list to which elements are added by its length alone.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Site:
         "counter",
         "entry",
         "from_zero",
+        "grows",
         "is_key",
         "kind",
         "number",
@@ -69,6 +71,7 @@ class Site:
         self.from_zero = self._fixed and self._start is None
         self.entry = is_entry(slot)
         self.small = not slot.in_ruled and (self.entry or _is_narrow(slot))
+        self.grows = slot.shape.kind == "list" and slot.sure and not slot.renamed and not constrained(slot)
         self._holder: Site | None = None
 
     def holder(self, collection: Collection[Any]) -> Site:
@@ -174,7 +177,7 @@ class Place(NamedTuple):
 
     def commit(self, unit: Unit) -> Operation[Commit]:
         """Run one unit."""
-        return commit(self.ctx, [unit], retry=self.retry, exactly_once=self.once)
+        return Commit(self.ctx, (unit,), self.retry, self.once).operation()
 
     def edit(self, edit: Edit) -> Operation[Any]:
         """The whole way: apply the edit to the object; returns the edit's result."""
