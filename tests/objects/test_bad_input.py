@@ -93,6 +93,15 @@ async def test_a_bad_value(number: int, target: str, stored: Hash, trips: Trips)
     assert box == await rc.get(Box, "b")
 
 
+async def test_of_bad_elements_the_first_one_is_named(trips: Trips) -> None:
+    box = Box("b", items=["a"])
+    await rc.save(box)
+    with trips.expect(0), pytest.raises(rc.EncodeError) as caught:
+        await untyped.extend(box, "items", ["b", "c", 1, 2])
+    assert (caught.value.model, caught.value.pk, caught.value.path) == ("Box", "b", "items[2]")
+    assert box.items == ["a"]
+
+
 @pytest.mark.parametrize("number", range(len(BAD_PATHS)))
 async def test_a_bad_path(number: int, stored: Hash, trips: Trips) -> None:
     box = Box("b", hero=Hero("h"), items=["a"], number=3)
