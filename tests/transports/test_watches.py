@@ -516,11 +516,11 @@ async def test_out_of_memory_is_said_to_who_needs_memory_and_others_go_on() -> N
 @pytest.mark.parametrize("retry", [None, Retry(attempts=2)])
 async def test_out_of_memory_is_no_error_of_who_only_takes_out_of_the_same_object(retry: Retry | None) -> None:
     """What several put into one object is one HSET: its refusal says nothing about those who put nothing."""
-    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+    with running_server(maxmemory_policy="noeviction") as server, redis.Redis.from_url(server.url) as admin:
         async with open_session(server.url) as session:
             p = ref(Player, "p")
             await save(Player("p", meta={f"k{n}": str(n) for n in range(MANY)}), session=session)
-            await _fill(session)
+            admin.config_set("maxmemory", "1")
             results = await asyncio.gather(
                 *(append(p, Player.numbers, n, retry=retry, session=session) for n in range(MANY)),
                 *(pop(p, Player.meta, f"k{n}", retry=retry, session=session) for n in range(MANY)),
@@ -536,11 +536,11 @@ async def test_out_of_memory_is_no_error_of_who_only_takes_out_of_the_same_objec
 
 
 async def test_out_of_memory_is_no_error_of_a_block_that_only_takes_out_of_the_same_object() -> None:
-    with running_server(maxmemory="3mb", maxmemory_policy="noeviction") as server:
+    with running_server(maxmemory_policy="noeviction") as server, redis.Redis.from_url(server.url) as admin:
         async with open_session(server.url) as session:
             p = ref(Player, "p")
             await save(Player("p", meta={f"k{n}": str(n) for n in range(MANY)}), session=session)
-            await _fill(session)
+            admin.config_set("maxmemory", "1")
 
             async def block(number: int) -> None:
                 async with pipeline(p, session=session) as d:
