@@ -23,8 +23,11 @@ from rapyer_core.requests import (
     Watch,
     outcome,
 )
-from rapyer_core.sync.waiting import Turns
+from rapyer_core.sync.waiting import Turns, sleep
 from rapyer_core.transports.blocking import Link, Pool
+
+PATIENCE = 5.0
+"""Seconds that a blind write waits for what is tried again, at most."""
 
 Answer = list[Reply] | ServerError | Failed | None
 """To an ``Update``; Failed: to be raised inside the operation."""
@@ -100,9 +103,6 @@ class Watcher:
 class Watches:
     """The operations of one process that are under WATCH."""
 
-    held = False
-    """Nobody waits for what is tried again: threads come in between anyway."""
-
     closed = False
     """Whether the session was closed: no block writes any more."""
 
@@ -112,6 +112,8 @@ class Watches:
         self.reserved = reserved
         self.turns = Turns()
         """Who writes which keys."""
+        self.held: set[bytes] = set()
+        """Keys of what is tried again by now: blind writes wait for their turn."""
 
     @property
     def at_rest(self) -> bool:
@@ -125,23 +127,50 @@ class Watches:
             self.turns.give_back(keys)
 
     def let_finish(self, keys: Sequence[bytes]) -> None:
-        """Nothing to wait for."""
+        """Wait for what is tried again under one of these keys by now: a write that nothing can disturb would disturb
+        it once more, and so on for ever.
+        """
+        for key in self.held.intersection(keys):
+            with suppress(Conflict):
+                self.turns.take((key,), PATIENCE)
+                # Whoever had the turn before may have been interrupted before it could say that it is over.
+                self.held.discard(key)
+                self.turns.give_back((key,))
 
     def enter(self, watch: Watch) -> Watcher:
         """Watch and read. ``replies`` of the watcher waits for it."""
         return Watcher(self, watch)
 
     def update(self, update: Update) -> Answer:
-        """Read, decide and write: one try, in which no other thread writes the same keys. None: it was in vain."""
+        """Read, decide and write, in turns with other threads that write the same keys.
+
+        Tried again after each pause, until there is none left: None then, and when somebody has keys to itself by then.
+        """
+        answer = self._try(update, update.alone)
+        while answer is None:
+            pause = next(update.pauses, None)
+            if pause is None:
+                break
+            sleep(pause)
+            if self.reserved:
+                break
+            answer = self._try(update, again=True)
+        return answer
+
+    def _try(self, update: Update, again: bool) -> Answer:
+        """One try, in which no other thread writes the same keys, unless blindly. again: not that either."""
         turn = sorted(update.keys)
         try:
             # In here: an interrupt right after it was taken must not leave it with nobody to give it back.
             self.turns.take(turn, update.timeout)
             link = self.pool.acquire()
             try:
+                if again:
+                    self.held.update(turn)
                 found = _read(link, update.keys, update.reads)
                 return found if isinstance(found, ServerError) else _write(link, update.decide, found)
             finally:
                 self.pool.release(link)
+                self.held.difference_update(turn)
         finally:
             self.turns.give_back(turn)

@@ -273,3 +273,28 @@ def test_calls_nested_in_one_thread_on_two_connections(url: str) -> None:
         in_threads(64, work)
         assert len(small.loop.pool._links) <= 2
     assert (stored().coins, stored().wins, stored("bob").coins, stored("bob").score) == (164, 64, 164, 64)
+
+
+def test_writes_that_nothing_can_disturb_let_through_what_they_disturbed(redis_client: redis.Redis) -> None:
+    """Others that write the same object blindly, one write after the other, cost an append few tries."""
+    appends, done = 50, threading.Event()
+
+    def work(number: int) -> int:
+        if number:
+            count = 0
+            while not done.is_set():
+                rc.increment(ALICE, Player.wins, 1)
+                count += 1
+            return count
+        try:
+            for _ in range(appends):
+                rc.append(ALICE, Player.achievements, Achievement.FIRST_WIN)
+        finally:
+            done.set()
+        return 0
+
+    before = redis_client.info("commandstats").get("cmdstat_watch", {"calls": 0})["calls"]
+    counted = in_threads(4, work)
+    tries = redis_client.info("commandstats")["cmdstat_watch"]["calls"] - before
+    assert (len(stored().achievements), stored().wins) == (appends, sum(counted))
+    assert tries <= 3 * appends
