@@ -274,17 +274,16 @@ class Recorder(Unit):
         """Record that a value which was read came straight back, with these steps done to it, so that it was not read;
         if nothing was written to the place before, and nothing else loaded. Else nothing is done.
         """
-        name = slot.name
-        if self.first is not LATER or not self.open or name in self.single or name == self.key:
+        name, direct, single = slot.name, slot.shape.direct, self.single
+        if self.first is not LATER or not self.open or name in single or name == self.key:
             return False
-        direct = slot.shape.direct
         if direct is None or not slot.stands_alone:
             return False
         try:
             raw = direct.encode(value)
         except Exception:
             return False  # the general way says what is wrong
-        edit = self.single[name] = slot, value, raw, steps
+        edit = single[name] = slot, value, raw, steps
         self._recorded.append(edit)
         exact = self.exact
         left = exact.pop(name, 1) - 1

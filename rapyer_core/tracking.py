@@ -359,7 +359,8 @@ def judged(code: CodeType, made: int, now: int, question: str) -> bool:
 
 class InPlace(NamedTuple):
     """``d.x += 5``, from the reading of x on: the code runs straight on to the assignment, which takes what the steps
-    make of the value. code: which holds it. first, end: where its instruction is that assigns. kind: of the values.
+    make of the value. code: which holds it. first, end: where its instruction is that assigns. kind: of the values;
+    object: the code does something else.
     """
 
     code: CodeType
@@ -372,14 +373,15 @@ class InPlace(NamedTuple):
 Coming = tuple[InPlace, Any]
 """A value that was read to be changed in place, and where it was read (for whoever handed it out)."""
 
-places_in: dict[tuple[int, int], InPlace | Literal[False]] = {}
-"""What is known of instructions that read an attribute, by the identity of the code and their offset."""
+_places: dict[tuple[int, int], InPlace] = {}
 
 
-def in_place(code: CodeType, at: int) -> InPlace | Literal[False]:
+def in_place(code: CodeType, at: int) -> InPlace:
     """What begins with the reading of an attribute that runs now. The answer is remembered."""
-    found: InPlace | Literal[False] = _code(code).in_place(at) or False
-    places_in[id(code), at] = found
+    found = _places.get((id(code), at))
+    if found is None:
+        known = _code(code)  # may forget the others, first
+        found = _places[id(code), at] = known.in_place(at) or InPlace(code, 0, 0, object, ())
     return found
 
 
@@ -389,7 +391,7 @@ def _code(code: CodeType) -> _Code:
         if len(_codes) >= _KEPT:
             _codes.clear()
             _verdicts.clear()
-            places_in.clear()
+            _places.clear()
         steps = [step for step in dis.get_instructions(code) if step.opname not in _IDLE]
         known = _codes[id(code)] = _Code(code, steps, _index(steps, len(code.co_code)))
     return known

@@ -24,7 +24,7 @@ from rapyer_core.drafts.writing import IMMUTABLE, adjust, assign, store
 from rapyer_core.errors import ConstraintError
 from rapyer_core.places import value_of, value_shape
 from rapyer_core.recorders import LATER, Copy, Recorder
-from rapyer_core.tracking import TRACKED, in_place, places_in, tracked
+from rapyer_core.tracking import TRACKED, InPlace, in_place, tracked
 
 
 class Draft(Copied):
@@ -265,6 +265,8 @@ def _getter(slot: Slot) -> Callable[[Any], Any]:
 def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
     """Of a field that can be read without the others: as long as nothing was written to it, and nothing else loaded."""
     name, base, decode, tracked_class = slot.name, direct.type, direct.decode, TRACKED[direct.type]
+    known: dict[int, InPlace] = {}
+    """By the offset of the instruction that reads: it is asked for again where another code has one there."""
 
     def read(draft: Any) -> Any:
         recorder: Recorder = draft.__recorder__
@@ -281,10 +283,10 @@ def _tracked_field(slot: Slot, direct: Direct) -> Callable[[Any], Any]:
         exact = recorder.exact
         exact[name] = exact.get(name, 0) + 1
         code, at = frame.f_code, frame.f_lasti
-        place = places_in.get((id(code), at))
-        if place is None:
-            place = in_place(code, at)
-        if place and place.kind is base:
+        place = known.get(at)
+        if place is None or place.code is not code:
+            place = known[at] = in_place(code, at)
+        if place.kind is base:
             recorder.coming = place, slot
             return value
         made = tracked_class(value)

@@ -53,8 +53,8 @@ def storable(recorder: Recorder, slot: Slot, value: Any) -> Record:
 
     An error if it cannot be stored there, or breaks a rule whatever is stored.
     """
-    direct = slot.shape.direct
-    if direct is not None and type(value) is direct.type and type(value) in IMMUTABLE and not slot.may_break:
+    direct, kind = slot.shape.direct, type(value)
+    if direct is not None and kind is direct.type and kind in IMMUTABLE and not slot.may_break:
         try:
             return slot, value, direct.encode(value), None
         except Exception:
