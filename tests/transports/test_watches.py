@@ -333,6 +333,32 @@ async def test_who_wants_an_object_to_itself_lets_those_who_rest_come_through(se
     await asyncio.gather(*resting)
 
 
+async def test_a_block_writes_no_object_that_another_task_has_to_itself(session: Session) -> None:
+    """Not even one that watched it before; of other objects it writes."""
+    await save_many([Account("a", 0), Account("b", 0)])
+    ready, go = [asyncio.Event(), asyncio.Event()], asyncio.Event()
+
+    async def block(number: int, name: str) -> None:
+        async with pipeline(ref(Account, name)) as draft:
+            draft.coins += 1
+            ready[number].set()
+            await go.wait()
+
+    tasks = [asyncio.create_task(block(number, name)) for number, name in enumerate("ab")]
+    for event in ready:
+        await event.wait()
+    reservation = await session.loop.reserve([b"Account:a"], 5)
+    go.set()
+    await tasks[1]
+    assert (await get(Account, "b")).coins == 1
+    done, _ = await asyncio.wait([tasks[0]], timeout=0.1)
+    assert not done
+    assert (await get(Account, "a")).coins == 0
+    reservation.stop()
+    await tasks[0]
+    assert (await get(Account, "a")).coins == 1
+
+
 async def test_a_block_whose_session_was_closed_keeps_no_connection(url: str, redis_client: redis.Redis) -> None:
     def connected() -> int:
         found: Any = redis_client.info("clients")
