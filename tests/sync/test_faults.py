@@ -280,6 +280,42 @@ def test_who_waits_for_a_connection_of_a_closed_session_is_told(url: str) -> Non
         pool.release(link)
 
 
+def test_a_block_whose_session_was_closed_writes_nothing(url: str) -> None:
+    def earn(p: Player, session: rc.Session) -> None:
+        p.coins += 1
+        session.close()
+
+    with rc.open_session(url) as session:
+        pool = session.loop.pool
+        with pytest.raises(rc.SessionClosed), rc.pipeline(ALICE, session=session) as p:
+            earn(p, session)
+        assert not [link for link in pool._links if link.watching]
+    assert rc.get(Player, "alice").coins == 10
+
+
+def test_a_block_writes_no_object_that_another_thread_has_to_itself(session: rc.Session) -> None:
+    """Not even one that watched it before."""
+    entered, go = threading.Event(), threading.Event()
+
+    def block() -> None:
+        with rc.pipeline(ALICE) as p:
+            p.coins += 1
+            entered.set()
+            assert go.wait(10)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    assert entered.wait(10)
+    reservation = session.loop.reserve([b"blocking_player:alice"], 5)
+    go.set()
+    thread.join(0.1)
+    assert thread.is_alive()
+    assert rc.get(Player, "alice").coins == 10
+    reservation.stop()
+    thread.join(10)
+    assert rc.get(Player, "alice").coins == 11
+
+
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(rc.ConnectionFailed):
         rc.init_rapyer(f"redis://127.0.0.1:{free_port()}/0")
