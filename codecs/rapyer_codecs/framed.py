@@ -136,7 +136,8 @@ class FramedCode(DumpCode):
             return ", ".join(self._sized(f"text := ({text})", "text"))
         if inner.inline is not None and inner.inline.framed is not None and inner.inline.short:
             return f"{framed(b'~')!r} if {value} is None else {self.encode(inner, value)}"
-        return f"{self._framed}({super().optional_text(inner, value)})"
+        text = f"text if (text := {self.text(inner, value)})[:1] != b'~' else b'~:' + text"
+        return f"{self._framed}(b'~' if {value} is None else {text})"
 
     def _pieces(self, leaf: Leaf, value: str) -> list[str]:
         """The expressions of the pieces of a text."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import random
 import tracemalloc
 from dataclasses import dataclass, field, make_dataclass
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -97,6 +100,38 @@ def test_a_framed_object() -> None:
 @given(st.dictionaries(st.binary(min_size=1), st.binary()))
 def test_unframed_is_the_inverse_of_framed(fields: Fields) -> None:
     assert unframed(framed_object(FRONT, fields)) == fields
+
+
+class Sign(enum.Enum):
+    TILDE = "~"
+    WORD = "word"
+
+
+@dataclass
+class Optionals:
+    uid: UUID | None = None
+    money: Decimal | None = None
+    raw: bytes | None = None
+    sign: Sign | None = None
+    text: str | None = None
+    real: float | None = None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Optionals(),
+        Optionals(uid=UUID(int=5)),
+        Optionals(money=Decimal("1.50")),
+        Optionals(raw=b"a\r\n\xff"),
+        Optionals(raw=b"~"),
+        Optionals(sign=Sign.TILDE),
+        Optionals(sign=Sign.WORD, text="~\u20ac", real=-0.0),
+    ],
+)
+def test_generated_code_frames_any_optional_leaf(value: Optionals) -> None:
+    mapper = default_registry.mapper(Optionals)
+    assert unframed(mapper.frame_common(value, FRONT)) == mapper.dump(value)
 
 
 @LAW
