@@ -142,7 +142,10 @@ def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes
         remember(obj, pk, stored)
         return
     more = tuple(places)
-    unread = {name: Unread(note.raw, note.shown, (*note.written, *more)) for name, note in state.unread.items()}
+    unread = {
+        name: Unread(note.raw, note.shown, tuple(dict.fromkeys((*note.written, *more))))
+        for name, note in state.unread.items()
+    }
     attach(obj, State(pk, stored, unread))
 
 

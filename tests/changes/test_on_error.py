@@ -365,3 +365,16 @@ async def test_entries_beside_one_that_cannot_be_read_come_and_go(redis_client: 
     player.table = {"n": 1}
     await rc.save(player)
     assert {name for name in stored("Player:a") if name.startswith("table")} == {"table", "table.n"}
+
+
+async def test_what_is_remembered_of_writes_does_not_grow_with_their_number(redis_client: redis.Redis) -> None:
+    player, _ = await load(redis_client, BAD)
+
+    async def write() -> int:
+        await rc.assign(player, P.level, 3)
+        await rc.put(player, P.table, "new", 5)
+        return len(pickle.dumps(player))
+
+    size = await write()
+    for _ in range(50):
+        assert await write() == size
