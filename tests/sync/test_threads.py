@@ -163,9 +163,9 @@ def test_locks_nested_in_opposite_orders_end() -> None:
 
 
 def test_a_lock_is_renewed_while_the_block_runs(url: str) -> None:
-    with rc.open_session(url) as other, rc.lock(ALICE, lease=1) as alice:
+    with rc.open_session(url) as other, rc.lock(ALICE, lease=2) as alice:
         alice.coins += 1
-        end = time.monotonic() + 2.0
+        end = time.monotonic() + 3.0
         while time.monotonic() < end:
             with pytest.raises(rc.LockTimeout), rc.lock(ALICE, timeout=0, session=other):
                 pytest.fail("the lease ran out")
