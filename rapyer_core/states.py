@@ -28,11 +28,18 @@ class Unread:
     written: tuple[bytes, ...] = ()
 
 
+Layers = tuple[Mapping[bytes, bytes], "Mapping[bytes, bytes] | bytes", Mapping[bytes, bytes]]
+"""What is stored, in the middle, with what was written since, above, and what counts where there is nothing, below."""
+
+ABOVE = 64
+"""Fields that are kept above others, at most: they are copied with each further one."""
+
+
 class State:
     """pk: the primary key's text, once known. unread: the fields that could not be read when it was loaded, by name.
 
     stored: field -> value as last seen on the server; None: never loaded. Often nobody ever asks for it, so it may also
-    be given in one piece (a flat reply, or a framed object), and is made of that when somebody does.
+    be given in one piece (a flat reply, or a framed object), or as Layers, and is made of that when somebody does.
     """
 
     __slots__ = ("_stored", "pk", "unread")
@@ -40,7 +47,7 @@ class State:
     def __init__(
         self,
         pk: str | None = None,
-        stored: Mapping[bytes, bytes] | bytes | None = None,
+        stored: Mapping[bytes, bytes] | bytes | Layers | None = None,
         unread: Mapping[str, Unread] | None = None,
     ) -> None:
         self.pk = pk
@@ -51,7 +58,10 @@ class State:
     def stored(self) -> Mapping[bytes, bytes] | None:
         """Field -> value as last seen on the server; None: never loaded."""
         stored = self._stored
-        if type(stored) is bytes:
+        if type(stored) is tuple:
+            below, base, above = stored
+            self._stored = stored = {**below, **(_apart(base) if isinstance(base, bytes) else base), **above}
+        elif type(stored) is bytes:
             self._stored = stored = _apart(stored)
         return cast("Mapping[bytes, bytes] | None", stored)
 
@@ -149,19 +159,35 @@ def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes
     attach(obj, State(pk, stored, unread))
 
 
-def see_field(obj: object, pk: str, name: bytes, raw: bytes) -> None:
-    """The same after one field was written that is not an entry; nothing if the instance was never loaded."""
+_NOTHING: Mapping[bytes, bytes] = {}
+
+
+def see_fields(
+    obj: object, pk: str, written: Mapping[bytes, bytes], otherwise: Mapping[bytes, bytes] = _NOTHING
+) -> None:
+    """The same after single fields were written; nothing if the instance was never loaded. otherwise: fields that are
+    stored now too, unless they were before.
+    """
     state = state_of(obj)
     stored = state._stored
-    if type(stored) is not dict:
-        stored = state.stored
-        if stored is None:
-            return
-    now = {**stored, name: raw}
+    if stored is None:
+        return
     if state.unread:
-        see_written(obj, state, pk, now, (name,))
+        see_written(obj, state, pk, {**otherwise, **(state.stored or {}), **written}, written)
+        return
+    now: Layers
+    if type(stored) is tuple:
+        below, piece, above = stored
+        now = {**otherwise, **below} if otherwise else below, piece, {**above, **written}
     else:
-        remember(obj, pk, now)
+        now = otherwise, cast("Mapping[bytes, bytes] | bytes", stored), written
+    new = _new(State)
+    new.pk = pk
+    new._stored = now
+    new.unread = None
+    if len(now[2]) > ABOVE:
+        _ = new.stored
+    _set(obj, ATTRIBUTE, new)
 
 
 def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:

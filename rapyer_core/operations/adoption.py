@@ -24,7 +24,7 @@ from rapyer_core.places import (
     way_to,
     with_holders,
 )
-from rapyer_core.states import see_field, see_written, state_of
+from rapyer_core.states import see_fields, see_written, state_of
 
 
 def adopt(target: Target, slot: Slot, fields: Fields) -> None:
@@ -69,15 +69,31 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
     try:
         if attribute is not None:
             object.__setattr__(obj, attribute, value)
-            see_field(obj, target.pk, slot.name, raw)
+            see_fields(obj, target.pk, {slot.name: raw})
             return
         show(slot, obj, value)
     except NO_SUCH_PLACE:
         return
-    state = state_of(obj)
+    _see_fields(target, {slot.name: raw}, [slot])
+
+
+def _see_fields(target: Target, written: Mapping[bytes, bytes], entries: Iterable[Slot]) -> None:
+    """Note that fields were written that the instance shows. entries: those of them that are entries of dicts."""
+    otherwise: Fields = {}
+    for slot in entries:
+        own = slot.parent.empty if slot.parent is not None else None
+        if own is None:
+            break
+        otherwise.update(own)
+    else:
+        see_fields(target.obj, target.pk, written, otherwise)
+        return
+    state = state_of(target.obj)
     stored = state.stored
     if stored is not None:
-        see_written(obj, state, target.pk, {**_with_dict_of(slot, stored), slot.name: raw}, (slot.name,))
+        for slot in entries:
+            stored = _with_dict_of(slot, stored)
+        see_written(target.obj, state, target.pk, {**stored, **written}, written)
 
 
 def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes, Any]]) -> None:
@@ -85,14 +101,8 @@ def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes, Any]
     obj = target.obj
     if obj is None or target.collection.model.frozen:
         return
-    state = state_of(obj)
     shown = show_fields(obj, values)
-    stored = state.stored
-    if stored is not None:
-        for slot, _, _, _ in values:
-            if slot.attribute is None and slot.parent.name not in stored and slot.name in shown:  # type: ignore[union-attr]  # an entry
-                stored = _with_dict_of(slot, stored)
-        see_written(obj, state, target.pk, {**stored, **shown}, shown)
+    _see_fields(target, shown, [slot for slot, _, _, _ in values if slot.attribute is None and slot.name in shown])
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
