@@ -349,7 +349,6 @@ class Commit:
         return commands
 
     # -- afterwards --
-    # -- afterwards --
 
     def _tails(self) -> list[Command]:
         return [change.tail for change in self.changes if change.tail is not None]
