@@ -104,36 +104,41 @@ def put_entry(place: Place, fields: Fields) -> Operation[None] | Straight[None]:
     return _put_entries(place.holder, [(place.slot, fields)])
 
 
-Entered = Sequence[tuple[Slot, Fields]]
-"""Entries of a dict with their stored form."""
+Written = Sequence[tuple[Slot, Fields]]
+"""Places with their stored form."""
 
 
-def _put_entries(holder: Place, entries: Entered) -> Operation[None] | Straight[None]:
-    """Set entries of a dict that starts empty, with the dict's own field, blindly if that is allowed."""
+def _put_entries(holder: Place, entries: Written) -> Operation[None] | Straight[None]:
+    """Set entries of a dict that starts empty, with the dict's own field."""
     put = dict(holder.slot.empty or {})
     for _, fields in entries:
         put.update(fields)
-    subject = holder, put, entries
-    if not holder.may_be_blind:
-        return _write_entries(subject)
-    return straight(Straight, (WRITE, packing.put(holder.target.key, put), 2, subject, _entered, _write_entries))
+    return put_fields(holder, put, entries)
 
 
-def _entered(entering: tuple[Place, Fields, Entered], replies: list[Reply]) -> Any:
-    place, _, entries = entering
+def put_fields(place: Place, put: Fields, written: Written) -> Operation[None] | Straight[None]:
+    """Put fields of a place, whatever they held, blindly if that is allowed. written: what the instance is to show."""
+    subject = place, put, written
+    if not place.may_be_blind:
+        return _put_fields(subject)
+    return straight(Straight, (WRITE, packing.put(place.target.key, put), 2, subject, _have_put, _put_fields))
+
+
+def _have_put(putting: tuple[Place, Fields, Written], replies: list[Reply]) -> Any:
+    place, _, written = putting
     existed, added = replies
     if existed != 1 or type(added) is not int:
         return UNUSUAL
-    for slot, fields in entries:
+    for slot, fields in written:
         adopt(place.target, slot, fields)
     return None
 
 
-def _write_entries(entering: tuple[Place, Fields, Entered]) -> Operation[None]:
-    """The entering: the dict, all that is put, and the entries."""
-    place, put, entries = entering
+def _put_fields(putting: tuple[Place, Fields, Written]) -> Operation[None]:
+    """The putting: as of ``put_fields``."""
+    place, put, written = putting
     yield from _write(place, put)
-    for slot, fields in entries:
+    for slot, fields in written:
         adopt(place.target, slot, fields)
 
 

@@ -18,11 +18,11 @@ from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_unit, adopt_value
 from rapyer_core.operations.blind import blind
 from rapyer_core.operations.edits import Assign, Compute
-from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, remove
+from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, put_fields, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
 from rapyer_core.operations.units import Change, Seen, Unit
-from rapyer_core.packing import count, put
+from rapyer_core.packing import count
 from rapyer_core.places import value_shape
 from rapyer_core.requests import UNUSUAL, WRITE, Operation, Reply, ServerError, Straight, straight
 
@@ -137,25 +137,7 @@ def assign(ctx: Context, obj: Any, path: Any, value: Any, options: Options) -> O
         return put_entry(place, fields)
     if not place.may_be_blind:
         return _put_leaf(place, fields)
-    packed = put(place.target.key, fields)
-    return straight(Straight, (WRITE, packed, 2, (place, fields), _assigned, _assign))
-
-
-def _assigned(putting: tuple[Place, Fields], replies: list[Reply]) -> Any:
-    place, fields = putting
-    existed, added = replies
-    if existed != 1 or type(added) is not int:
-        return UNUSUAL
-    adopt(place.target, place.slot, fields)
-    return None
-
-
-def _assign(putting: tuple[Place, Fields]) -> Operation[None]:
-    """Put a leaf that needs to see nothing. The putting: the place, and its stored form."""
-    place, fields = putting
-    slot, target = place.slot, place.target
-    yield from place.blindly((b"HSET", target.key, slot.name, fields[slot.name]))
-    adopt(target, slot, fields)
+    return put_fields(place, fields, [(slot, fields)])
 
 
 def _put_leaf(place: Place, fields: Fields) -> Operation[None]:

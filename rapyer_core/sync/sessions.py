@@ -139,13 +139,13 @@ class Session:
 
     def run(self, operation: Operation[R] | Straight[R]) -> R:
         """Drive an operation to its end."""
+        if self._closed:
+            raise SessionClosed("the session was closed")
+        loop = self._loops.get()
         answer: Any = None
         failure: BaseException | None = None
         if isinstance(operation, Straight):
             kind, packed, number, subject, finish, general = operation
-            if self._closed:
-                raise SessionClosed("the session was closed")
-            loop = self._loops.get()
             asked = kind is READ or not (loop.reserved or loop.watches.held)
             if asked:
                 try:
@@ -160,9 +160,6 @@ class Session:
             if asked:
                 operation.send(None)
         try:
-            if self._closed:
-                raise SessionClosed("the session was closed")
-            loop = self._loops.get()
             # Most operations are one request, which needs nothing of a driver.
             while True:
                 request = operation.send(answer) if failure is None else operation.throw(failure)
