@@ -23,6 +23,7 @@ from rapyer_core.requests import (
     Reply,
     ServerError,
     Update,
+    Watch,
     outcome,
 )
 from rapyer_core.transports.aio import Link
@@ -316,6 +317,21 @@ class BlockGroup(Group):
                 future.set_result(own)
         if not self._staying:
             self._end()
+
+    def reads_more(self, watch: Watch) -> bool:
+        """Watch and read more for the only member; whether that is done. Not where there are others: what each of them
+        reads would take a write of its own.
+        """
+        link = self._link
+        if link is None or self.is_over or len(self.members) > 1:
+            return False
+        member = self.members[0]
+        keys, member.reads = watch
+        member.keys = self.keys = (*member.keys, *keys)
+        self._reading = True
+        self._watches._begins(self)
+        link.post([(b"WATCH", *keys), *member.reads], self)
+        return True
 
     def wants(self, watcher: Watcher) -> None:
         """A member wants to write. All who do so in this tick go together."""

@@ -79,7 +79,7 @@ class Loop:
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
-        self.watches = Watches(self.pool, self.reserved)
+        self.watches = Watches(self.pool, self.must_wait)
         self.tasks: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each task."""
 
@@ -87,14 +87,16 @@ class Loop:
         """Have these keys for the running task alone, for a while: others that write them wait. It may pass itself.
 
         A courtesy, which makes sure that a long transaction comes through among many short writers of this process;
-        nothing relies on it. When the keys cannot be had within timeout seconds, they stay free.
+        nothing relies on it. When the keys cannot be had within timeout seconds, they stay free; who has others already
+        does not wait at all.
         """
-        free = self._not_mine(keys)
+        me = current_worker()
+        free = tuple(key for key in keys if self.reserved.get(key) is not me)
         try:
-            await self.turns.take(free, timeout)
+            await self.turns.take(free, 0.0 if self._has_keys(me) else timeout)
         except Conflict:
             free = ()
-        self.reserved.update(dict.fromkeys(free, current_worker()))
+        self.reserved.update(dict.fromkeys(free, me))
         reservation = Reservation(self, free)
         try:
             await self.watches.drained(free, timeout)
@@ -103,22 +105,28 @@ class Loop:
             raise
         return reservation
 
+    def is_queued(self, keys: Sequence[bytes]) -> bool:
+        """Whether others are in line for one of the keys, so that whoever has none to itself had better be, too."""
+        return self.turns.are_taken(keys) and not self._has_keys(current_worker())
+
     def must_wait(self, keys: Sequence[bytes]) -> bool:
-        """Whether somebody else has one of the keys to itself."""
-        return bool(self.reserved) and any(key in self.reserved for key in self._not_mine(keys))
+        """Whether somebody else has one of the keys to itself, and the running task may wait for that."""
+        return bool(self.reserved) and bool(self._awaited(keys))
 
     async def let_pass(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait until nobody else has one of the keys to itself, no longer than timeout seconds."""
-        taken = [key for key in self._not_mine(keys) if key in self.reserved]
+        taken = self._awaited(keys)
         with suppress(Conflict):
             await self.turns.take(taken, timeout)
             self.turns.give_back(taken)
 
-    def _not_mine(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        if not self.reserved:
-            return keys
-        me = current_worker()
-        return tuple(key for key in keys if self.reserved.get(key) is not me)
+    def _awaited(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """Those of the keys that somebody else has to itself; none for who has some, too: each may wait for the other."""
+        taken = [key for key in keys if key in self.reserved]
+        return () if not taken or self._has_keys(current_worker()) else taken
+
+    def _has_keys(self, worker: Worker) -> bool:
+        return worker in self.reserved.values()
 
 
 class Session:

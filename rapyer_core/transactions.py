@@ -30,10 +30,10 @@ from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.locks import Hold
-from rapyer_core.operations.units import Seen
+from rapyer_core.operations.units import Seen, Unit
 from rapyer_core.requests import Failed, Lost, Reply
 from rapyer_core.retries import Retry
-from rapyer_core.sessions import Loop, Session, current
+from rapyer_core.sessions import Loop, Reservation, Session, current
 from rapyer_core.tracking import untracked
 from rapyer_core.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
 from rapyer_core.watches import Watcher
@@ -52,6 +52,75 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
+class Watched:
+    """What a block reads. It is watched from then on, if there is a connection to spare: if little time goes by, the
+    commit need not read it again.
+    """
+
+    __slots__ = ("_begun", "_block", "_lead", "_session", "_since", "_watcher")
+
+    def __init__(self, session: Session, block: Block) -> None:
+        self._session, self._block = session, block
+        self._watcher: Watcher | None = None
+        self._lead: list[Seen] = []
+        """What was read under the watch, in the order of the block's recorders."""
+        self._begun = False
+        self._since = 0.0
+
+    async def read(self, targets: Sequence[Target], shown: bool = False) -> None:
+        """Read objects that are new to the block. Arguments and errors as of ``Block.add``."""
+        block = self._block
+        try:
+            replies = await self._replies(targets)
+            if replies is None:
+                self.let_go()
+                block.add(targets, await self._session.run(enter(block.ctx, targets)), shown)
+            else:
+                self._lead += block.add(targets, replies, shown)
+        except BaseException:
+            self.let_go()
+            raise
+
+    async def _replies(self, targets: Sequence[Target]) -> list[Reply] | None:
+        """What is read under the watch; None: nothing is watched, or nothing more can be."""
+        watcher = self._watcher
+        try:
+            if not self._begun:
+                self._begun, self._since = True, time.monotonic()
+                self._watcher = watcher = self._session.watch(watch_of(targets))
+                return await watcher.replies()
+            return None if watcher is None else await watcher.more(watch_of(targets))
+        except Lost:
+            return None  # the ordinary way connects anew
+
+    async def commit(self, units: Sequence[Unit], fences: Sequence[Fence] = ()) -> None:
+        """Commit the block's units, and show them. Arguments as of ``Block.commit``. Ends the watching."""
+        lead = self._lead if self._watcher is not None and time.monotonic() - self._since < FRESH else None
+        # Units come in the order of the recorders. Are there more of them, nobody has looked at the objects of some.
+        commit = self._block.commit(units, lead if lead is not None and len(lead) == len(units) else None, fences)
+        watcher, self._watcher = self._watcher, None
+        if commit.lead is None or watcher is None:
+            if watcher is not None:
+                watcher.leave()
+            await self._session.run(commit.operation())
+        else:
+            answer: Any
+            try:
+                answer = await watcher.commit(commit.decide)
+            except Exception as failure:
+                answer = Failed(failure)
+            # Nearly always it came through, and there is nothing more to say about it.
+            if answer != []:
+                await self._session.run(commit.operation(answer))
+        self._block.show(units)
+
+    def let_go(self) -> None:
+        """End the watching without a commit."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.leave()
+
+
 class Pipeline(Generic[T]):
     """The block of ``pipeline``."""
 
@@ -62,65 +131,26 @@ class Pipeline(Generic[T]):
         context = self._session.context
         self._targets = pipeline_targets(context, objects)
         self._block = Block(context, retry, exactly_once)
-        self._watcher: Watcher | None = None
-        self._lead: list[Seen] | None = None
-        """The entry reading, if the objects are watched since, and when that was."""
-        self._since = 0.0
+        self._watched = Watched(self._session, self._block)
 
     async def __aenter__(self) -> T:
-        targets, block = self._targets, self._block
+        await self._watched.read(self._targets, shown=True)
         try:
-            replies: list[Reply] | None
-            try:
-                self._watcher = self._session.watch(watch_of(targets))
-                replies = await self._watcher.replies()
-            except Lost:
-                replies = None  # the ordinary way connects anew
-            if replies is None:
-                self._let_go()
-                block.add(targets, await self._session.run(enter(block.ctx, targets)), shown=True)
-            else:
-                self._since = time.monotonic()
-                self._lead = block.add(targets, replies, shown=True)
-            made: T = block.drafts(targets)
-            return made
+            made: T = self._block.drafts(self._targets)
         except BaseException:
-            self._let_go()
+            self._watched.let_go()
             raise
+        return made
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        block = self._block
         try:
             if kind is None:
-                units = block.units()
-                # Units come in the order of the recorders, and these in that of the objects.
-                commit = block.commit(units, self._lead if time.monotonic() - self._since < FRESH else None)
-                watcher, self._watcher = self._watcher, None
-                if commit.lead is None or watcher is None:
-                    if watcher is not None:
-                        watcher.leave()
-                    await self._session.run(commit.operation())
-                else:
-                    answer: Any
-                    try:
-                        answer = await watcher.commit(commit.decide)
-                    except Exception as failure:
-                        answer = Failed(failure)
-                    # Nearly always it came through, and there is nothing more to say about it.
-                    if answer != []:
-                        await self._session.run(commit.operation(answer))
-                block.show(units)
+                await self._watched.commit(self._block.units())
         finally:
-            block.close()
-            if self._watcher is not None:
-                self._let_go()
-
-    def _let_go(self) -> None:
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.leave()
+            self._block.close()
+            self._watched.let_go()
 
 
 @overload
@@ -161,6 +191,8 @@ class Transaction:
     def __init__(self, session: Session, retry: Retry | None = None, exactly_once: bool | None = None) -> None:
         self._session = session
         self._block = Block(session.context, retry, exactly_once, presence=True)
+        self._watched = Watched(session, self._block)
+        self._alone: Reservation | None = None
 
     async def get(self, cls: type[T], pk: Any) -> T:
         """The draft of an object. NotFound; that it is absent counts as read."""
@@ -209,14 +241,28 @@ class Transaction:
         known = self._block.recorders
         missing = list({target.key: target for target in targets if target.key not in known}.values())
         if missing:
-            self._block.add(missing, await self._session.run(enter(self._session.context, missing)))
+            if not known:
+                await self._queue(missing)
+            await self._watched.read(missing)
         return [known[target.key] for target in targets]
+
+    async def _queue(self, targets: Sequence[Target]) -> None:
+        """Where others wait for the objects already, wait for them too: what is read now would be in vain."""
+        loop = self._session.loop
+        keys = sorted(target.key for target in targets)
+        if self._alone is None and loop.is_queued(keys):
+            self._alone = await loop.reserve(keys, ALONE)
 
     async def _commit(self) -> None:
         units = self._block.units()
         if units:
-            await self._session.run(self._block.commit(units).operation())
-            self._block.show(units)
+            await self._watched.commit(units)
+
+    def _close(self) -> None:
+        self._block.close()
+        self._watched.let_go()
+        if self._alone is not None:
+            self._alone.stop()
 
 
 class TransactionBlock:
@@ -239,7 +285,7 @@ class TransactionBlock:
             if kind is None:
                 await tx._commit()
         finally:
-            tx._block.close()
+            tx._close()
 
     def __call__(self, function: Callable[Concatenate[Transaction, P], Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @functools.wraps(function)
@@ -292,9 +338,10 @@ async def _transact(
     while True:
         attempts += 1
         tx = Transaction(chosen, retry, exactly_once)
-        # Once another writer came first, those of this process wait: a long transaction would never come through.
-        alone = await chosen.loop.reserve(keys, ALONE) if keys else None
         try:
+            # Once another writer came first, those of this process wait: a long transaction would never come through.
+            if keys:
+                tx._alone = await chosen.loop.reserve(keys, ALONE)
             result = await function(tx, *args, **kwargs)
             await tx._commit()
             return cast(R, untracked(result))
@@ -305,9 +352,7 @@ async def _transact(
                 raise
             keys = tx._block.keys
         finally:
-            tx._block.close()
-            if alone is not None:
-                alone.stop()
+            tx._close()
         await sleep(pause)
 
 

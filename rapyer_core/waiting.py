@@ -110,10 +110,14 @@ class Turns:
         """Whether nobody has a turn, or waits for one."""
         return not self._locks
 
+    def are_taken(self, keys: Sequence[bytes]) -> bool:
+        """Whether somebody has a turn with one of the keys, or waits for one."""
+        return bool(self._locks) and any(key in self._locks for key in keys)
+
     async def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
         taken: list[bytes] = []
-        if not any(key in self._locks for key in keys):
+        if not self.are_taken(keys):
             # Nothing to wait for, and so no timer; acquiring a new lock does not wait either.
             for key in keys:
                 self._locks[key] = (asyncio.Lock(), 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future, TimerHandle
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import copy_context
 
 from rapyer_core.errors import Conflict, PoolTimeout, SessionClosed
@@ -44,6 +44,16 @@ class Watcher(Member):
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
         return self.future
 
+    def more(self, watch: Watch) -> Awaitable[list[Reply] | None]:
+        """The replies to further reads, once these keys are watched as well. None: others share the connection, or
+        nothing is watched any more.
+        """
+        future: Future[list[Reply] | None] = Future(loop=self._watches.loop)
+        self.future = future
+        if self.group is None or not self.group.reads_more(watch):
+            future.set_result(None)
+        return future
+
     def commit(self, decide: Decide) -> Awaitable[Answer]:
         """Write what is decided on, if nothing watched has changed. Ends the watching.
 
@@ -56,7 +66,7 @@ class Watcher(Member):
         self.future = future
         if group is None or group.is_over:
             future.set_result(None)
-        elif watches.reserved or watches.closed:
+        elif watches.closed or watches.must_wait(self.keys):
             group.leaves()
             future.set_result(None)
         else:
@@ -81,10 +91,10 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, reserved: Collection[bytes]) -> None:
-        """reserved: keys that somebody has to itself, so that blocks must look whether they may write."""
+    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """must_wait: whether somebody else than the running task has one of these keys to itself."""
         self.loop = asyncio.get_running_loop()
-        self.reserved = reserved
+        self.must_wait = must_wait
         self._pool = pool
         # Blocks leave some connections to others, at least one, or they could not use the session.
         self._reserve = max(1, pool.size // 8)

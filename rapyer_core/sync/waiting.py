@@ -100,6 +100,10 @@ class Turns:
         """Whether nobody has a turn, or waits for one."""
         return not self._queues
 
+    def are_taken(self, keys: Sequence[bytes]) -> bool:
+        """Whether somebody has a turn with one of the keys, or waits for one."""
+        return bool(self._queues) and any(key in self._queues for key in keys)
+
     def take(self, keys: Sequence[bytes], timeout: float) -> None:
         """Wait for all of the keys. keys: sorted, so that two operations cannot wait for each other."""
         end = 0.0

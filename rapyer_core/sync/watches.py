@@ -5,7 +5,7 @@ Each operation under WATCH has a connection of its own, and those that write the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from rapyer_core.errors import Conflict
@@ -66,15 +66,26 @@ class Watcher:
         self._watches = watches
         self._pool = watches.pool
         self._watch = watch
+        self._keys = list(watch[0])
         self._link: Link | None = None
 
     def replies(self) -> list[Reply] | None:
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
-        keys, reads = self._watch
         # Some connections are left to others, at least one, or the block could not use the session.
         self._link = self._pool.spare(reserve=max(1, self._pool.size // 8))
+        return self._read(self._watch)
+
+    def more(self, watch: Watch) -> list[Reply] | None:
+        """The replies to further reads, once these keys are watched as well. None: nothing is watched any more."""
+        if self._link is None or not self._link.watching:
+            return None
+        self._keys += watch[0]
+        return self._read(watch)
+
+    def _read(self, watch: Watch) -> list[Reply] | None:
         if self._link is None:
             return None
+        keys, reads = watch
         found = _read(self._link, keys, reads)
         return [found] * len(reads) if isinstance(found, ServerError) else found
 
@@ -86,7 +97,7 @@ class Watcher:
         """
         try:
             link, watches = self._link, self._watches
-            if link is None or not link.watching or watches.reserved or watches.closed:
+            if link is None or not link.watching or watches.closed or watches.must_wait(self._keys):
                 return None
             return _write(link, decide, [])
         finally:
@@ -106,10 +117,10 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, reserved: Collection[bytes]) -> None:
-        """reserved: keys that somebody has to itself, so that blocks must look whether they may write."""
+    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """must_wait: whether another thread has one of these keys to itself."""
         self.pool = pool
-        self.reserved = reserved
+        self.must_wait = must_wait
         self.turns = Turns()
         """Who writes which keys."""
         self.held: set[bytes] = set()
@@ -152,7 +163,7 @@ class Watches:
             if pause is None:
                 break
             sleep(pause)
-            if self.reserved:
+            if self.must_wait(update.keys):
                 break
             answer = self._try(update, again=True)
         return answer

@@ -27,13 +27,13 @@ from rapyer_core.transports.wire import (
     reply_reader,
 )
 
-_UNWATCH: Command = (b"UNWATCH",)
+_UNWATCH = pack([(b"UNWATCH",)])
 
 
 class Link:
     """One connection. Lent out, it is not for two tasks at once."""
 
-    __slots__ = ("_connection", "_pool", "replies", "watching")
+    __slots__ = ("_connection", "_pool", "_unwatch", "replies", "watching")
 
     def __init__(self, connection: Any, pool: Pool) -> None:
         self._connection = connection
@@ -41,6 +41,8 @@ class Link:
         self.replies: Replies | None = None
         """Reads it; None: not connected, or a connection that only redis-py can read."""
         self.watching = False
+        self._unwatch = False
+        """Whether a former user left a WATCH, which is lifted in front of the next one's commands."""
 
     @property
     def ready(self) -> bool:
@@ -59,7 +61,17 @@ class Link:
             return
         packed = pack(commands)
         self._note_watch(commands)
-        replies.send(packed, len(commands), self._pool.due(), sink)
+        self._send(packed, len(commands), self._pool.due(), sink)
+
+    def _send(self, packed: bytes, count: int, due: float, sink: Sink) -> None:
+        """Send commands on a connection that is ready."""
+        replies = self.replies
+        assert replies is not None
+        if self._unwatch:
+            self._unwatch = False
+            replies.send_all([(_UNWATCH, 1, IGNORED), (packed, count, sink)], due)
+        else:
+            replies.send(packed, count, due, sink)
 
     async def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one write and read their replies, in order. Error replies are values.
@@ -84,7 +96,7 @@ class Link:
             self._note_watch(commands)
             if self.replies is not None:
                 future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
-                self.replies.send(packed, count, self._pool.due(), future)
+                self._send(packed, count, self._pool.due(), future)
                 found = await future
             else:
                 found = await self._by_redis_py(packed, count, moving)
@@ -117,7 +129,7 @@ class Link:
                 if not replies.sound:
                     raise Lost(sent=True)
                 waiting.append(loop.create_future())
-                replies.send(packed, len(part), 0.0, waiting[-1])
+                self._send(packed, len(part), 0.0, waiting[-1])
                 patience.renew()
                 if len(waiting) > AHEAD:
                     take(await waiting.popleft())
@@ -216,15 +228,14 @@ class Link:
         if not self.watching:
             return
         if self.ready:
-            self.watching = False
-            self.post([_UNWATCH], IGNORED)
+            self.watching, self._unwatch = False, True
         else:
             self.drop()
 
     def drop(self) -> None:
         """Close the connection without waiting."""
         self.replies = None
-        self.watching = False
+        self.watching = self._unwatch = False
         writer, self._connection._writer, self._connection._reader = self._connection._writer, None, None
         if writer is not None:
             writer.close()
@@ -232,7 +243,7 @@ class Link:
     async def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
         self.replies = None
-        self.watching = False
+        self.watching = self._unwatch = False
         await self._connection.disconnect(nowait=True)
 
 

@@ -355,10 +355,83 @@ async def test_without_a_connection_to_spare_a_draft_takes_entry_and_two(proxy: 
         assert proxy.round_trips == 3
 
 
-async def test_a_transaction_takes_its_readings_and_two(proxy: Proxy) -> None:
+async def test_a_transaction_takes_its_readings_and_one(proxy: Proxy) -> None:
     async with behind(proxy) as session, transaction(session=session) as tx:
         for draft in await tx.get_many(Account, ["a", "b"]):
             assert draft is not None
             draft.coins += 1
         assert proxy.round_trips == 1
+        (await tx.get(Player, "p")).coins += 1
+        assert proxy.round_trips == 2
     assert proxy.round_trips == 3
+    assert (await coins("a"), await coins("b"), (await get(Player, "p")).coins) == (101, 101, 101)
+
+
+async def test_a_transaction_that_also_writes_what_it_has_not_read_takes_two_more(proxy: Proxy) -> None:
+    async with behind(proxy) as session, transaction(session=session) as tx:
+        (await tx.get(Account, "a")).coins += 1
+        await tx.insert(Account("new", 1))
+    assert proxy.round_trips == 1 + 2
+    assert (await coins("a"), await coins("new")) == (101, 1)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_transaction_notices_what_changes_after_each_of_its_readings(name: str) -> None:
+    with pytest.raises(Conflict) as caught:
+        async with transaction() as tx:
+            first = await tx.get(Account, "a")
+            await increment(ref(Account, "a"), Account.coins, 1 if name == "a" else 0)
+            second = await tx.get(Account, "b")
+            await increment(ref(Account, "b"), Account.coins, 1 if name == "b" else 0)
+            first.coins, second.coins = second.coins - 1, first.coins - 1
+    assert caught.value.pk == name
+    assert (await coins("a"), await coins("b")) == ((101, 100) if name == "a" else (100, 101))
+
+
+async def test_many_tasks_in_line_for_one_object_run_their_functions_once() -> None:
+    runs = 0
+
+    async def step(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        account = await tx.get(Account, "a")
+        account.coins = abs(account.coins) + 1
+
+    async def task() -> None:
+        for _ in range(10):
+            await transact(step)
+
+    await asyncio.gather(*[task() for _ in range(50)])
+    assert await coins("a") == 600
+    # All read at once at first, and most of them in vain; then they are in line.
+    assert 500 <= runs < 650
+
+
+async def test_a_transaction_inside_another_one_does_not_wait_for_it() -> None:
+    async def inner(tx: Transaction) -> None:
+        account = await tx.get(Account, "b")
+        account.coins = abs(account.coins) + 1
+
+    async def outer(tx: Transaction) -> None:
+        account = await tx.get(Account, "a")
+        account.coins = abs(account.coins) + 1
+        await transact(inner)
+
+    async def other(tx: Transaction) -> None:
+        account = await tx.get(Account, "b")
+        account.coins = abs(account.coins) + 1
+        await transact(outer_of_b)
+
+    async def outer_of_b(tx: Transaction) -> None:
+        account = await tx.get(Account, "a")
+        account.coins = abs(account.coins) + 1
+
+    async def tasks(function: Any) -> None:
+        for _ in range(5):
+            await transact(function)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*[tasks(function) for function in [outer, other] * 10])
+    # What an inner transaction did stays, however often the outer one runs.
+    assert await coins("a") >= 200
+    assert await coins("b") >= 200
