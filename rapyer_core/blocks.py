@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rapyer_codecs.lean import dataclass, field
+from rapyer_core import packing
 from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError
@@ -35,9 +36,9 @@ def watch_of(targets: Sequence[Target]) -> Watch:
     """Read the objects under a WATCH."""
     if len(targets) == 1:
         key = targets[0].key
-        return (key,), ((b"HGETALL", key),)
+        return (key,), (packing.hgetall(key),), False
     keys = [target.key for target in targets]
-    return keys, [(b"HGETALL", key) for key in keys]
+    return keys, [packing.hgetall(key) for key in keys], False
 
 
 FRESH = 0.1

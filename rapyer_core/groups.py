@@ -38,17 +38,32 @@ Answer = list[Reply] | ServerError | Failed | None
 class Member:
     """One operation in a group, or on its way into one: its Update, carried out in its context."""
 
-    # Not in __init__: there is one of these for each write.
-    tried = False
-    """In vain before, so that it is kept apart from strangers."""
-    started = False
-    """It waits no more."""
-    timer: TimerHandle | None = None
+    __slots__ = (
+        "alone",
+        "context",
+        "decide",
+        "future",
+        "in_order",
+        "keys",
+        "pauses",
+        "reads",
+        "started",
+        "timeout",
+        "timer",
+        "tried",
+    )
 
     def __init__(self, update: Update, loop: AbstractEventLoop) -> None:
         self.keys, self.reads, self.decide, self.pauses, self.alone, self.timeout = update
         self.context = contextvars.copy_context()
         self.future: Future[Any] = Future(loop=loop)
+        self.tried = False
+        """In vain before, so that it is kept apart from strangers."""
+        self.started = False
+        """It waits no more."""
+        self.timer: TimerHandle | None = None
+        self.in_order = False
+        """Its reads have to be done in their order."""
 
     def answer(self, value: Any) -> None:
         """Tell whoever waits."""
@@ -113,7 +128,8 @@ class Group:
 
     def _put_together(self) -> tuple[Sequence[bytes], Sequence[Command]]:
         """All keys, and all reads, each once."""
-        known: dict[Command, int] = {}
+        known: dict[Any, int] = {}
+        reads: list[Command] = []
         keys: dict[bytes, None] = {}
         places: list[int] = []
         for member in self.members:
@@ -121,9 +137,12 @@ class Group:
                 keys[key] = None
             for read in member.reads:
                 # 1: after the reply to WATCH.
-                places.append(known.setdefault(read, 1 + len(known)))
+                place = known.setdefault((member, read) if member.in_order else read, 1 + len(reads))
+                if place > len(reads):
+                    reads.append(read)
+                places.append(place)
         self.keys, self._places = keys, places
-        return list(keys), list(known)
+        return list(keys), reads
 
     # -- replies --
 
@@ -326,7 +345,7 @@ class BlockGroup(Group):
         if link is None or self.is_over or len(self.members) > 1:
             return False
         member = self.members[0]
-        keys, member.reads = watch
+        keys, member.reads, member.in_order = watch
         member.keys = self.keys = (*member.keys, *keys)
         self._reading = True
         self._watches._begins(self)

@@ -118,9 +118,10 @@ new_update: Callable[[type[Update], tuple[Any, ...]], Update] = tuple.__new__
 """Makes one: a named tuple's own way costs twice as much."""
 
 
-Watch = tuple[Sequence[bytes], Sequence[Command]]
+Watch = tuple[Sequence[bytes], Sequence[Command], bool]
 """Keys that a block watches from its entry on, and what it reads there, on a connection that nobody else may need: one
-round trip. No request of an operation: the block's commit comes later, and goes on with the watching.
+round trip. Whether the reads have to be done in their order: some write, and a command that others ask for as well is
+not the same one then. No request of an operation: the block's commit comes later, and goes on with the watching.
 """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future, TimerHandle
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextvars import copy_context
 
 from rapyer_core.errors import Conflict, PoolTimeout, SessionClosed
@@ -25,20 +25,22 @@ STRANGERS = 32
 """Operations of one group that have no key in common, at most: the server works on one group while another decides."""
 
 
+_NO_PAUSES: Iterator[float] = iter(())
+
+
 class Watcher(Member):
     """A block under WATCH, from its wish to its end: a member of a group that reads first, and decides later."""
 
-    decide: Decide
-    pauses: Iterator[float] = iter(())
-    alone = False
-    group: BlockGroup | None = None
-    """While something is watched."""
-    _left = False
+    __slots__ = ("_left", "_watches", "group")
 
     def __init__(self, watches: Watches, watch: Watch) -> None:
         self._watches = watches
-        self.keys, self.reads = watch
+        self.keys, self.reads, self.in_order = watch
         self.future = Future(loop=watches.loop)
+        self.pauses = _NO_PAUSES
+        self.alone = self.tried = self._left = False
+        self.group: BlockGroup | None = None
+        """While something is watched."""
 
     def replies(self) -> Awaitable[list[Reply] | None]:
         """The replies to the reads, once the keys are watched. None: no connection to spare."""
@@ -66,7 +68,7 @@ class Watcher(Member):
         self.future = future
         if group is None or group.is_over:
             future.set_result(None)
-        elif watches.closed or watches.must_wait(self.keys):
+        elif watches.closed or (watches.reserved and watches.must_wait(self.keys)):
             group.leaves()
             future.set_result(None)
         else:
@@ -91,9 +93,10 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
-        """must_wait: whether somebody else than the running task has one of these keys to itself."""
+    def __init__(self, pool: Pool, reserved: Collection[bytes], must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """reserved: keys that somebody has to itself. must_wait: whether the running task waits for one of these."""
         self.loop = asyncio.get_running_loop()
+        self.reserved = reserved
         self.must_wait = must_wait
         self._pool = pool
         # Blocks leave some connections to others, at least one, or they could not use the session.

@@ -17,7 +17,7 @@ from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.refusals import PASSING, refused
-from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update
+from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update, Watch
 from rapyer_core.retries import clock
 
 _NAME = re.compile(r"[^\x00-\x1f{}]{1,128}\Z")
@@ -82,11 +82,7 @@ def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operati
         sent = clock()
         try:
             taken, owner, ends = yield Batch(
-                [
-                    (b"SET", fence.key, fence.token, b"NX", b"PX", milliseconds(lease)),
-                    (b"GET", fence.key),
-                    (b"PTTL", fence.key),
-                ]
+                [_set(fence, lease), (b"GET", fence.key), (b"PTTL", fence.key)],
             )
             if isinstance(taken, ServerError):
                 raise refused(fence.target, taken)
@@ -116,6 +112,45 @@ def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operati
             pause = random.uniform(wait / 2, wait)
             wait = min(wait * 2, LONGEST_WAIT)
         relied = yield Listen(fence.key, min(left, pause))
+
+
+def _set(fence: Fence, lease: float) -> Command:
+    return b"SET", fence.key, fence.token, b"NX", b"PX", milliseconds(lease)
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """Taking a free lock and reading what it is for, in one round trip, under a WATCH of all of it.
+
+    held: other locks, which are to be still held. targets: what is read.
+    """
+
+    fence: Fence
+    lease: float
+    held: Sequence[Fence]
+    targets: Sequence[Target]
+
+    @property
+    def watch(self) -> Watch:
+        """What to ask."""
+        reads: list[Command] = [_set(self.fence, self.lease)]
+        # Watched once it is taken: to take it would end the watching.
+        reads.append((b"WATCH", self.fence.key))
+        reads += [(b"GET", other.key) for other in self.held]
+        reads += [(b"HGETALL", target.key) for target in self.targets]
+        return [*[target.key for target in self.targets], *[other.key for other in self.held]], reads, True
+
+    def taken(self, replies: Sequence[Reply]) -> bool:
+        """Whether the lock was taken."""
+        return list(replies[:2]) == [b"OK", b"OK"]
+
+    def holds(self, replies: Sequence[Reply]) -> bool:
+        """Whether the other locks are still held."""
+        return list(replies[2 : 2 + len(self.held)]) == [other.token for other in self.held]
+
+    def read(self, replies: Sequence[Reply]) -> Sequence[Reply]:
+        """The replies to the reading."""
+        return replies[2 + len(self.held) :]
 
 
 def renew(ctx: Context, hold: Hold) -> Operation[None]:

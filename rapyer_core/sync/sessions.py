@@ -79,7 +79,7 @@ class Loop:
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
-        self.watches = Watches(self.pool, self.must_wait)
+        self.watches = Watches(self.pool, self.reserved, self.must_wait)
         self.threads: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each thread."""
 
@@ -121,7 +121,7 @@ class Loop:
             self.turns.give_back(taken)
 
     def _awaited(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """Those of the keys that somebody else has to itself; none for who has some, too: each may wait for the other."""
+        """Those of the keys that somebody else has to itself. None for who has some: both could wait for ever."""
         taken = [key for key in keys if key in self.reserved]
         return () if not taken or self._has_keys(current_worker()) else taken
 

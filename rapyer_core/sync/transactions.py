@@ -30,9 +30,9 @@ from rapyer_core.models import model_of
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.locks import Hold
-from rapyer_core.operations.units import Seen, Unit
-from rapyer_core.requests import Failed, Lost, Reply
-from rapyer_core.retries import Retry
+from rapyer_core.operations.units import Seen
+from rapyer_core.requests import Failed, Lost, Reply, Watch
+from rapyer_core.retries import Retry, clock
 from rapyer_core.sync.sessions import Loop, Reservation, Session, current
 from rapyer_core.sync.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
 from rapyer_core.sync.watches import Watcher
@@ -52,67 +52,116 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
+Found = list[Reply] | None
+"""What was read under a watch; None: nothing was."""
+
+
 class Watched:
     """What a block reads. It is watched from then on, if there is a connection to spare: if little time goes by, the
     commit need not read it again.
     """
 
-    __slots__ = ("_begun", "_block", "_lead", "_session", "_since", "_watcher")
+    __slots__ = ("_block", "_lead", "_locks", "_session", "_since", "_watcher")
 
     def __init__(self, session: Session, block: Block) -> None:
         self._session, self._block = session, block
         self._watcher: Watcher | None = None
+        self._since: float | None = None
+        """When the first reading began."""
         self._lead: list[Seen] = []
         """What was read under the watch, in the order of the block's recorders."""
-        self._begun = False
-        self._since = 0.0
+        self._locks: tuple[bytes, ...] = ()
+        """Keys of locks that are watched, and were held then."""
 
-    def read(self, targets: Sequence[Target], shown: bool = False) -> None:
-        """Read objects that are new to the block. Arguments and errors as of ``Block.add``."""
+    def read(self, targets: Sequence[Target], shown: bool, then: Callable[[Sequence[Target]], Any]) -> Any:
+        """Read objects that are new to the block; what is then made of them.
+
+        Arguments and errors as of ``Block.add``. Nothing is watched any more if there is one.
+        """
         block = self._block
         try:
-            replies = self._replies(targets)
-            if replies is None:
+            replies: Found = None
+            if self._since is None or self._watcher is not None:
+                try:
+                    replies = self._ask(watch_of(targets))
+                except Lost:
+                    replies = None  # the ordinary way connects anew
+            if replies is not None:
+                self._lead += block.add(targets, replies, shown)
+            else:
                 self.let_go()
                 block.add(targets, self._session.run(enter(block.ctx, targets)), shown)
-            else:
-                self._lead += block.add(targets, replies, shown)
+            return then(targets)
         except BaseException:
             self.let_go()
             raise
 
-    def _replies(self, targets: Sequence[Target]) -> list[Reply] | None:
-        """What is read under the watch; None: nothing is watched, or nothing more can be."""
-        watcher = self._watcher
-        try:
-            if not self._begun:
-                self._begun, self._since = True, time.monotonic()
-                self._watcher = watcher = self._session.watch(watch_of(targets))
-                return watcher.replies()
-            return None if watcher is None else watcher.more(watch_of(targets))
-        except Lost:
-            return None  # the ordinary way connects anew
+    def take(self, entry: locks.Entry) -> Hold | None:
+        """Take a lock, and read objects that are new to the block; None: it is not free, or nothing can be watched.
 
-    def commit(self, units: Sequence[Unit], fences: Sequence[Fence] = ()) -> None:
-        """Commit the block's units, and show them. Arguments as of ``Block.commit``. Ends the watching."""
-        lead = self._lead if self._watcher is not None and time.monotonic() - self._since < FRESH else None
-        # Units come in the order of the recorders. Are there more of them, nobody has looked at the objects of some.
-        commit = self._block.commit(units, lead if lead is not None and len(lead) == len(units) else None, fences)
-        watcher, self._watcher = self._watcher, None
-        if commit.lead is None or watcher is None:
-            if watcher is not None:
-                watcher.leave()
-            self._session.run(commit.operation())
-        else:
-            answer: Any
+        Errors as of ``Block.add``; the lock may be taken then.
+        """
+        if self._since is not None and self._watcher is None:
+            return None
+        try:
+            sent = clock()
             try:
-                answer = watcher.commit(commit.decide)
-            except Exception as failure:
-                answer = Failed(failure)
-            # Nearly always it came through, and there is nothing more to say about it.
-            if answer != []:
-                self._session.run(commit.operation(answer))
-        self._block.show(units)
+                replies = self._ask(entry.watch)
+            except Lost:
+                replies = None  # the ordinary way finds out whether it was taken
+            if replies is None or not entry.taken(replies):
+                self.let_go()
+                return None
+            self._lead += self._block.add(entry.targets, entry.read(replies))
+        except BaseException:
+            self.let_go()
+            raise
+        self._locks += (entry.fence.key,)
+        if entry.holds(replies):
+            self._locks += tuple([other.key for other in entry.held])
+        return Hold(entry.fence, entry.lease, sent + entry.lease)
+
+    def _ask(self, watch: Watch) -> Found:
+        """Watch, and what is read under it; None: nothing can be watched, or nothing more."""
+        if self._watcher is not None:
+            return self._watcher.more(watch)
+        self._since = time.monotonic()
+        self._watcher = watcher = self._session.watch(watch)
+        return watcher.replies()
+
+    def end(self, commit: bool, fences: Sequence[Fence] = ()) -> None:
+        """End the block: commit its units, and show them; or not. fences: as of ``Block.commit``."""
+        block = self._block
+        try:
+            units = block.units() if commit else ()
+            if not units:
+                return
+            watcher, self._watcher = self._watcher, None
+            lead: list[Seen] | None = None
+            if watcher is not None and self._since is not None and time.monotonic() - self._since < FRESH:
+                lead = self._lead
+                # Units come in the order of the recorders. If there are more, nobody has looked at the objects of some.
+                if len(lead) != len(units) or (fences and not {fence.key for fence in fences}.issubset(self._locks)):
+                    lead = None
+            attempt = block.commit(units, lead, fences)
+            if attempt.lead is None or watcher is None:
+                if watcher is not None:
+                    watcher.leave()
+                self._session.run(attempt.operation())
+            else:
+                answer: Any
+                try:
+                    answer = watcher.commit(attempt.decide)
+                except Exception as failure:
+                    answer = Failed(failure)
+                # Nearly always it came through, and there is nothing more to say about it.
+                if answer != []:
+                    self._session.run(attempt.operation(answer))
+            block.show(units)
+        finally:
+            block.close()
+            if self._watcher is not None:
+                self.let_go()
 
     def let_go(self) -> None:
         """End the watching without a commit."""
@@ -127,30 +176,21 @@ class Pipeline(Generic[T]):
     def __init__(
         self, objects: Sequence[Any], retry: Retry | None, exactly_once: bool | None, session: Session | None
     ) -> None:
-        self._session = current(session)
-        context = self._session.context
-        self._targets = pipeline_targets(context, objects)
-        self._block = Block(context, retry, exactly_once)
-        self._watched = Watched(self._session, self._block)
+        chosen = current(session)
+        self._targets = pipeline_targets(chosen.context, objects)
+        self._block = block = Block(chosen.context, retry, exactly_once)
+        self._watched = Watched(chosen, block)
+
+    # No coroutines: one more would be made for each block, and do nothing.
 
     def __enter__(self) -> T:
-        self._watched.read(self._targets, shown=True)
-        try:
-            made: T = self._block.drafts(self._targets)
-        except BaseException:
-            self._watched.let_go()
-            raise
+        made: T = self._watched.read(self._targets, True, self._block.drafts)
         return made
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._watched.commit(self._block.units())
-        finally:
-            self._block.close()
-            self._watched.let_go()
+        return self._watched.end(kind is None)
 
 
 @overload
@@ -243,7 +283,7 @@ class Transaction:
         if missing:
             if not known:
                 self._queue(missing)
-            self._watched.read(missing)
+            self._watched.read(missing, False, tuple)
         return [known[target.key] for target in targets]
 
     def _queue(self, targets: Sequence[Target]) -> None:
@@ -252,11 +292,6 @@ class Transaction:
         keys = sorted(target.key for target in targets)
         if self._alone is None and loop.is_queued(keys):
             self._alone = loop.reserve(keys, ALONE)
-
-    def _commit(self) -> None:
-        units = self._block.units()
-        if units:
-            self._watched.commit(units)
 
     def _close(self) -> None:
         self._block.close()
@@ -283,7 +318,7 @@ class TransactionBlock:
         tx = self._open.pop()
         try:
             if kind is None:
-                tx._commit()
+                tx._watched.end(True)
         finally:
             tx._close()
 
@@ -343,7 +378,7 @@ def _transact(
             if keys:
                 tx._alone = chosen.loop.reserve(keys, ALONE)
             result = function(tx, *args, **kwargs)
-            tx._commit()
+            tx._watched.end(True)
             return cast(R, untracked(result))
         except Conflict as conflict:
             pause = next(pauses, None)
@@ -378,6 +413,7 @@ class LockBlock(Generic[T]):
         self._retry, self._once = retry, once
         self._marks: dict[bytes, int] | None = None
         self._scope: Scope | None = None
+        self._watched: Watched
         self._loop: Loop | None = None
         self._root: LockBlock[Any] = self
         self._worker: Worker | None = None
@@ -392,10 +428,11 @@ class LockBlock(Generic[T]):
         self._root = self._loop.threads.setdefault(self._worker, self)
         if self._root is self:
             scope = Scope(Block(self._session.context, self._retry, self._once))
+            self._watched = Watched(self._session, scope.block)
             self._interruption = Interruption()
         else:
             assert self._root._scope is not None
-            scope = self._root._scope
+            scope, self._watched = self._root._scope, self._root._watched
         self._scope = scope
         try:
             # What the block around this one did until now stays, whatever becomes of this one.
@@ -425,7 +462,9 @@ class LockBlock(Generic[T]):
 
     def _take(self, scope: Scope, loop: Loop) -> None:
         end = time.monotonic() + self._timeout
-        for fence in scope.wanted(self._targets, self._name):
+        unread = scope.unread(self._targets)
+        wanted = scope.wanted(self._targets, self._name)
+        for fence in wanted:
             start = time.monotonic()
             patience = scope.patience(fence, max(0.0, end - start))
             try:
@@ -433,8 +472,12 @@ class LockBlock(Generic[T]):
             except Conflict:
                 raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
             try:
-                left = max(0.0, patience - (time.monotonic() - start))
-                hold = self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
+                hold: Hold | None = None
+                if unread and fence is wanted[-1]:
+                    hold = self._watched.take(locks.Entry(fence, self._lease, scope.fences, unread))
+                if hold is None:
+                    left = max(0.0, patience - (time.monotonic() - start))
+                    hold = self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
             except BaseException as error:
                 try:
                     # Turned down, it is nobody's; after anything else the server may hold it in our name.
@@ -459,7 +502,7 @@ class LockBlock(Generic[T]):
     def _read(self, scope: Scope) -> None:
         missing = scope.unread(self._targets)
         if missing:
-            scope.block.add(missing, self._session.run(enter(self._session.context, missing)))
+            self._watched.read(missing, False, tuple)
         for obj, target in zip(self._objects, self._targets, strict=True):
             recorder = scope.block.recorders[target.key]
             if recorder.local is None:
@@ -477,12 +520,11 @@ class LockBlock(Generic[T]):
                 lost = scope.lost
                 if lost is not None:
                     raise lost.error
-                units = scope.block.units()
-                self._session.run(scope.block.commit(units, fences=scope.fences).operation())
-                scope.block.show(units)
+                self._watched.end(True, scope.fences)
                 scope.holds.clear()
         finally:
             scope.block.close()
+            self._watched.let_go()
             for keeping in self._keeping:
                 keeping.stop()
             try:

@@ -5,7 +5,7 @@ Each operation under WATCH has a connection of its own, and those that write the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from rapyer_core.errors import Conflict
@@ -85,7 +85,7 @@ class Watcher:
     def _read(self, watch: Watch) -> list[Reply] | None:
         if self._link is None:
             return None
-        keys, reads = watch
+        keys, reads, _ = watch
         found = _read(self._link, keys, reads)
         return [found] * len(reads) if isinstance(found, ServerError) else found
 
@@ -117,8 +117,8 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
-        """must_wait: whether another thread has one of these keys to itself."""
+    def __init__(self, pool: Pool, reserved: Collection[bytes], must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """reserved: keys that somebody has to itself. must_wait: whether the running thread waits for one of these."""
         self.pool = pool
         self.must_wait = must_wait
         self.turns = Turns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,18 +17,21 @@ from rapyer_core import (
     LockLost,
     LockTimeout,
     NotFound,
+    WrongKeyType,
     delete,
     find,
     get,
     increment,
     lock,
     open_session,
+    pipeline,
     ref,
     save,
 )
 from rapyer_core.operations import locks
 from rapyer_core.sessions import Session
 from tests.commits.models import Account, full
+from tests.support.proxy import Proxy
 
 KEY = b"~{Account:a}lock:lock"
 
@@ -273,8 +277,9 @@ async def test_writers_without_the_lock_are_a_conflict_when_read_and_none_when_n
     assert await coins() == 16
 
 
-async def test_a_commit_without_the_lock_is_refused(redis_client: redis.Redis) -> None:
-    key = b"~{Account:b}lock:n"
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_commit_without_the_lock_is_refused(redis_client: redis.Redis, name: str) -> None:
+    key = b"~{Account:%b}lock:n" % name.encode()
     for steal in (True, False):
         with pytest.raises(LockLost) as caught:
             async with lock(account("a"), account("b"), name="n") as (a, b):
@@ -284,8 +289,8 @@ async def test_a_commit_without_the_lock_is_refused(redis_client: redis.Redis) -
                 if steal:
                     redis_client.set(key, "another")
         assert caught.value.name == "n"
-        assert caught.value.pk == "b"
-        assert await coins() == 100
+        assert caught.value.pk == name
+        assert (await coins("a"), await coins("b")) == (100, 100)
         # What another one holds is never taken away.
         assert redis_client.delete(key) == steal
 
@@ -730,3 +735,93 @@ async def test_a_thousand_tasks_wait_for_a_lock_each(url: str, redis_client: red
         release.set()
         await asyncio.gather(*waiting, *holders)
     assert await asyncio.gather(*(coins(name) for name in names)) == [1] * 1000
+
+
+# -- round trips --
+
+
+@asynccontextmanager
+async def behind(proxy: Proxy) -> AsyncIterator[Session]:
+    """A session that has its connections already."""
+    async with open_session(proxy.url) as session:
+        async with pipeline(account("a"), session=session):
+            await increment(account("c"), Account.coins, 1, session=session)
+        proxy.clear()
+        yield session
+
+
+async def test_a_free_lock_is_taken_with_the_reading_and_given_back_with_the_commit(proxy: Proxy) -> None:
+    async with behind(proxy) as session:
+        async with lock(account("a"), session=session) as a:
+            assert proxy.round_trips == 1
+            a.coins += a.coins
+        assert proxy.round_trips == 2
+    assert await coins() == 200
+
+
+async def test_each_further_lock_takes_one_round_trip(proxy: Proxy) -> None:
+    async with behind(proxy) as session:
+        async with lock(account("b"), account("a"), session=session) as (b, a):
+            assert proxy.round_trips == 2
+            async with lock(account("c"), session=session) as c:
+                assert proxy.round_trips == 3
+                a.coins, b.coins, c.coins = 1, a.coins + 1, 3
+            async with lock(account("c"), name="other", session=session):
+                assert proxy.round_trips == 4
+        assert proxy.round_trips == 4 + 2
+    assert [await coins(name) for name in "abc"] == [1, 101, 3]
+
+
+async def test_a_lock_that_somebody_has_is_waited_for_and_its_object_read_then(proxy: Proxy, url: str) -> None:
+    async with behind(proxy) as session, held_elsewhere(url, "a") as release:
+
+        async def double() -> None:
+            async with lock(account("a"), session=session) as a:
+                a.coins += a.coins
+
+        waiting = asyncio.create_task(double())
+        await until(lambda: session.loop.listener.hears(KEY))
+        await increment(account("a"), Account.coins, 5)
+        release()
+        await waiting
+    assert await coins() == 210
+
+
+async def test_blocks_of_one_tick_read_after_they_have_taken_their_own_lock(proxy: Proxy) -> None:
+    """Two names of one object: what the first one reads is no reading for the second one."""
+    async with behind(proxy) as session:
+
+        async def block(name: str) -> None:
+            async with lock(account("a"), name=name, session=session) as a:
+                a.coins += 1
+
+        await asyncio.gather(*[block(f"n{number}") for number in range(5)])
+    sent = [words[:2] for words in proxy.requests]
+    taken = [place for place, words in enumerate(sent) if words[0] == b"SET"]
+    assert len(taken) == 5
+    for place, end in itertools.pairwise([*taken, len(sent)]):
+        assert (b"HGETALL", b"Account:a") in sent[place:end]
+    assert await coins() == 105
+
+
+async def test_an_object_that_is_none_gives_the_lock_back_that_was_taken_with_it(redis_client: redis.Redis) -> None:
+    redis_client.set("Account:list", "a string")
+    with pytest.raises(WrongKeyType):
+        async with lock(account("list")):
+            pass
+    with pytest.raises(NotFound):
+        async with lock(account("nobody")):
+            pass
+    assert redis_client.keys("*lock*") == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_reply_lost_at_the_entry_costs_nothing_but_time(proxy: Proxy, number: int) -> None:
+    """The lock is taken by a request whose reply is lost: it is recognized as our own."""
+    async with behind(proxy) as session:
+        fault = proxy.eat_reply(b"SET", nth=number)
+        names = "ab"[:number]
+        async with lock(*[account(name) for name in names], session=session) as drafts:
+            (drafts if number == 1 else drafts[0]).coins += 1
+        assert fault.hits == 1
+    assert await coins() == 101

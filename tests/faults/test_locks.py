@@ -105,7 +105,8 @@ async def test_a_holder_that_cannot_renew_is_told_when_its_lease_is_over_and_not
     proxy: Proxy, redis_client: redis.Redis, session: Session
 ) -> None:
     """The renewal alone would wait for its reply for longer."""
-    held = proxy.hold(b"WATCH", times=100)
+    # Two are of the entry: the object is watched, and the lock once it is taken.
+    held = proxy.hold(b"WATCH", nth=3, times=100)
     start = time.monotonic()
     with pytest.raises(LockLost):
         async with lock(A, lease=0.6) as a:
