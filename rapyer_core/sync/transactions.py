@@ -10,6 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from threading import Lock
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -61,7 +62,7 @@ class Watched:
     commit need not read it again.
     """
 
-    __slots__ = ("_block", "_lead", "_locks", "_session", "_since", "_watcher")
+    __slots__ = ("_block", "_lead", "_locks", "_session", "_since", "_turn", "_watcher")
 
     def __init__(self, session: Session, block: Block) -> None:
         self._session, self._block = session, block
@@ -72,6 +73,8 @@ class Watched:
         """What was read under the watch, in the order of the block's recorders."""
         self._locks: tuple[bytes, ...] = ()
         """Keys of locks that are watched, and were held then."""
+        self._turn = Lock()
+        """Of whoever deals with the watcher: what is read at the same time in the same block is not watched."""
 
     def read(self, targets: Sequence[Target], shown: bool, then: Callable[[Sequence[Target]], Any]) -> Any:
         """Read objects that are new to the block; what is then made of them.
@@ -79,47 +82,49 @@ class Watched:
         Arguments and errors as of ``Block.add``. Nothing is watched any more if there is one.
         """
         block = self._block
-        try:
-            replies: Found = None
-            if self._since is None or self._watcher is not None:
-                try:
-                    replies = self._ask(watch_of(targets))
-                except Lost:
-                    replies = None  # the ordinary way connects anew
-            if replies is not None:
-                self._lead += block.add(targets, replies, shown)
-            else:
-                self.let_go()
-                block.add(targets, self._session.run(enter(block.ctx, targets)), shown)
-            return then(targets)
-        except BaseException:
-            self.let_go()
-            raise
+        if (self._since is None or self._watcher is not None) and self._turn.acquire(False):
+            done = False
+            try:
+                replies = self._ask(watch_of(targets))
+                if replies is not None:
+                    self._lead += block.add(targets, replies, shown)
+                    made = then(targets)
+                    done = True
+                    return made
+            except Lost:
+                pass  # the ordinary way connects anew
+            finally:
+                if not (done and block.open):
+                    self._leave()
+                self._turn.release()
+        block.add(targets, self._session.run(enter(block.ctx, targets)), shown)
+        return then(targets)
 
     def take(self, entry: locks.Entry) -> Hold | None:
         """Take a lock, and read objects that are new to the block; None: it is not free, or nothing can be watched.
 
         Errors as of ``Block.add``; the lock may be taken then.
         """
-        if self._since is not None and self._watcher is None:
+        if (self._since is not None and self._watcher is None) or not self._turn.acquire(False):
             return None
+        done = False
         try:
             sent = clock()
-            try:
-                replies = self._ask(entry.watch)
-            except Lost:
-                replies = None  # the ordinary way finds out whether it was taken
+            replies = self._ask(entry.watch)
             if replies is None or not entry.taken(replies):
-                self.let_go()
                 return None
             self._lead += self._block.add(entry.targets, entry.read(replies))
-        except BaseException:
-            self.let_go()
-            raise
-        self._locks += (entry.fence.key,)
-        if entry.holds(replies):
-            self._locks += tuple([other.key for other in entry.held])
-        return Hold(entry.fence, entry.lease, sent + entry.lease)
+            self._locks += (entry.fence.key,)
+            if entry.holds(replies):
+                self._locks += tuple([other.key for other in entry.held])
+            done = True
+            return Hold(entry.fence, entry.lease, sent + entry.lease)
+        except Lost:
+            return None  # the ordinary way finds out whether it was taken
+        finally:
+            if not done:
+                self._leave()
+            self._turn.release()
 
     def _ask(self, watch: Watch) -> Found:
         """Watch, and what is read under it; None: nothing can be watched, or nothing more."""
@@ -136,7 +141,9 @@ class Watched:
             units = block.units() if commit else ()
             if not units:
                 return
-            watcher, self._watcher = self._watcher, None
+            # Kept for good: nothing is read any more.
+            mine = self._turn.acquire(False)
+            watcher = self._watcher if mine else None
             lead: list[Seen] | None = None
             if watcher is not None and self._since is not None and time.monotonic() - self._since < FRESH:
                 lead = self._lead
@@ -145,10 +152,11 @@ class Watched:
                     lead = None
             attempt = block.commit(units, lead, fences)
             if attempt.lead is None or watcher is None:
-                if watcher is not None:
-                    watcher.leave()
+                if mine:
+                    self._leave()
                 self._session.run(attempt.operation())
             else:
+                self._watcher = None
                 answer: Any
                 try:
                     answer = watcher.commit(attempt.decide)
@@ -159,12 +167,16 @@ class Watched:
                     self._session.run(attempt.operation(answer))
             block.show(units)
         finally:
-            block.close()
-            if self._watcher is not None:
-                self.let_go()
+            self.close()
 
-    def let_go(self) -> None:
-        """End the watching without a commit."""
+    def close(self) -> None:
+        """End the block, unless it has ended already. What is still being read is nobody's then."""
+        self._block.close()
+        if self._watcher is not None and self._turn.acquire(False):
+            self._leave()
+
+    def _leave(self) -> None:
+        """Watch nothing any more."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.leave()
@@ -232,6 +244,7 @@ class Transaction:
         self._session = session
         self._block = Block(session.context, retry, exactly_once, presence=True)
         self._watched = Watched(session, self._block)
+        self._worker = current_worker()
         self._alone: Reservation | None = None
 
     def get(self, cls: type[T], pk: Any) -> T:
@@ -290,12 +303,12 @@ class Transaction:
         """Where others wait for the objects already, wait for them too: what is read now would be in vain."""
         loop = self._session.loop
         keys = sorted(target.key for target in targets)
-        if self._alone is None and loop.is_queued(keys):
+        # Not in a thread that reads for the transaction: it is another one that commits.
+        if self._alone is None and current_worker() is self._worker and loop.is_queued(keys):
             self._alone = loop.reserve(keys, ALONE)
 
     def _close(self) -> None:
-        self._block.close()
-        self._watched.let_go()
+        self._watched.close()
         if self._alone is not None:
             self._alone.stop()
 
@@ -523,8 +536,7 @@ class LockBlock(Generic[T]):
                 self._watched.end(True, scope.fences)
                 scope.holds.clear()
         finally:
-            scope.block.close()
-            self._watched.let_go()
+            self._watched.close()
             for keeping in self._keeping:
                 keeping.stop()
             try:

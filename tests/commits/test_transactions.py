@@ -30,6 +30,7 @@ from rapyer_core import (
     transaction,
     verify,
 )
+from rapyer_core.sessions import RESERVED
 from rapyer_core.transactions import Transaction
 from tests.commits.models import Account, Player, full
 from tests.support.proxy import Proxy
@@ -435,3 +436,54 @@ async def test_a_transaction_inside_another_one_does_not_wait_for_it() -> None:
     # What an inner transaction did stays, however often the outer one runs.
     assert await coins("a") >= 200
     assert await coins("b") >= 200
+
+
+async def test_objects_read_at_the_same_time_are_each_their_own() -> None:
+    async with transaction() as tx:
+        a, p, b, nobody = await asyncio.gather(
+            tx.get(Account, "a"), tx.get(Player, "p"), tx.get(Account, "b"), tx.get_or_none(Account, "c")
+        )
+        assert nobody is None
+        assert (a.owner, b.owner, p.name) == ("a", "b", "p")
+        a.coins, b.coins, p.coins = 1, 2, 3
+    assert (await coins("a"), await coins("b"), (await get(Player, "p")).coins) == (1, 2, 3)
+
+
+async def test_objects_read_at_the_same_time_are_compared_as_well() -> None:
+    with pytest.raises(Conflict):
+        async with transaction() as tx:
+            a, b = await asyncio.gather(tx.get(Account, "a"), tx.get(Account, "b"))
+            await increment(ref(Account, "b"), Account.coins, 1)
+            a.coins = b.coins + 1
+    assert (await coins("a"), await coins("b")) == (100, 101)
+
+
+async def test_what_reads_at_the_same_time_in_line_makes_nobody_wait(session: Any) -> None:
+    """The tasks that read are not the one that commits."""
+
+    async def step(tx: Transaction) -> None:
+        a, b = await asyncio.gather(tx.get(Account, "a"), tx.get(Account, "b"))
+        a.coins, b.coins = b.coins - 1, a.coins - 1
+
+    async def task() -> None:
+        for _ in range(3):
+            await transact(step)
+
+    async with asyncio.timeout(RESERVED):
+        await asyncio.gather(*[task() for _ in range(20)])
+    assert await coins("a") + await coins("b") == 200 - 120
+
+
+async def test_a_transaction_that_ends_while_something_is_read_keeps_no_connection(session: Any) -> None:
+    for ticks in range(6):
+        with pytest.raises((ConstraintError, asyncio.CancelledError)):
+            async with transaction() as tx:
+                (await tx.get(Account, "a")).coins += 1
+                reading = asyncio.create_task(tx.get(Account, "b"))
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+            await reading
+            raise ConstraintError("it came in time")
+        assert await coins("a") == 101 + ticks
+        # Whoever watched gave the connection back: all of them are idle.
+        assert len(session.loop.pool._idle) == len(session.loop.pool._links)
