@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, overload
 
 from .classes import is_record_class
 from .codec import Codec, Decode, Encode
-from .errors import UnsupportedType
+from .errors import EncodeError, UnsupportedType
 from .hints import identity, imported, is_exactly, name_of, origin_of, peel
 from .limits import Limits
 from .mapper import Mapper
@@ -147,7 +147,13 @@ class Registry:
             if has_class and leaf.kin(value) is FOREIGN:
                 leaf.refuse(value)
             text = codec.encode(value)
-            return text.encode() if isinstance(text, str) else bytes(text)
+            if isinstance(text, str):
+                return text.encode()
+            if isinstance(text, (bytes, bytearray, memoryview)):
+                return bytes(text)
+            # bytes() would make something of an int, or of a list of ints.
+            reason = f"its codec gave {type(text).__name__}, and must give str or bytes"
+            raise EncodeError(reason, target=leaf.tag)
 
         has_class = isinstance(hint, type)
         leaf.codec = Codec(encode, codec.decode)

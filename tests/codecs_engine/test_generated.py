@@ -8,6 +8,7 @@ import enum
 import math
 import random
 from dataclasses import dataclass, field, make_dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -158,6 +159,13 @@ def test_floats_stay_strict_whatever_was_read_before(raw: bytes) -> None:
     NUMBER.load({b"real": b"1.5", b"whole": b"1"})
     with pytest.raises(DecodeError):
         NUMBER.load({b"real": raw, b"whole": b"1"})
+
+
+@pytest.mark.parametrize("offset", ["+01:60", "-00:60", "+01:99", "-00:00", "+24:00", "+1:00", "Z"])
+def test_offsets_of_datetimes_are_strict(offset: str) -> None:
+    mapper = default_registry.mapper(make_dataclass("Moment", [("at", datetime)]))
+    with pytest.raises(DecodeError):
+        mapper.load({b"at": f"2024-05-01T12:00:00{offset}".encode()})
 
 
 @pytest.mark.parametrize("real", [1, True, 1.0])

@@ -127,6 +127,13 @@ def test_a_codec_is_only_asked_about_its_type(registry: Registry) -> None:
         registry.codec(Coin).encode("5c")
 
 
+@pytest.mark.parametrize("given", [3, [1, 2], None, 1.5])
+def test_a_codec_gives_text_and_nothing_that_bytes_would_take(registry: Registry, given: Any) -> None:
+    registry.register(Coin, encode=lambda _: given, decode=decode_coin)
+    with pytest.raises(EncodeError, match=f"gave {type(given).__name__}, and must give str or bytes"):
+        registry.codec(Coin).encode(Coin(5))
+
+
 def test_dispatch_is_by_exact_type(registry: Registry) -> None:
     """A codec of date never sees a datetime, one of int neither a bool nor an IntEnum."""
     seen: list[Any] = []
@@ -373,6 +380,35 @@ def test_a_renamed_enum_member_loads(registry: Registry) -> None:
 
     raw = registry.codec(Status).encode(Status.OPEN)
     assert registry.codec(NewStatus).decode(raw) is NewStatus.UNLOCKED
+
+
+class SameToAll(enum.Enum):
+    OPEN = "open"
+    SHUT = "shut"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameToAll)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Unhashable(enum.Enum):
+    OPEN = 1
+    SHUT = 2
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@pytest.mark.parametrize("cls", [SameToAll, Unhashable])
+def test_enum_members_are_told_apart_whatever_they_equal(registry: Registry, cls: Any) -> None:
+    holder = make_dataclass("Holder", [("status", cls)])
+    mapper: Mapper[Any] = registry.mapper(holder)
+    for member in cls:
+        fields = {b"status": str(member.value).encode()}
+        assert mapper.dump(holder(member)) == mapper._dump(holder(member)) == fields
+        assert mapper.load(fields).status is mapper._load(fields).status is member
 
 
 @pytest.mark.parametrize("name", ["class_", "__dunder__", "ünïcode", "k1_int", "v1_x", "out", "fields", "get", "type"])

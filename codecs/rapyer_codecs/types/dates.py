@@ -79,7 +79,7 @@ def decode_datetime(raw: bytes) -> datetime:
 
 
 _CANONICAL = re.compile(
-    rb"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.(?!000000)\d{6})?(?:(?!-00:00)[+-]\d\d:\d\d)?"
+    rb"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.(?!000000)\d{6})?(?:(?!-00:00)[+-]\d\d:[0-5]\d)?"
 )
 _DATETIME = Inline(
     datetime,

@@ -22,18 +22,17 @@ def _enum(cls: type[Enum], registry: Registry) -> Shape:
         raise UnsupportedType(f"{cls.__name__} has no members", target=cls.__name__)
     texts = _value_texts(members, registry)
     by_text = {} if texts else {name.encode(): member for name, member in cls.__members__.items()}  # with aliases
-    texts = texts or {member: member.name.encode() for member in members}
-    by_text |= {text: member for member, text in texts.items()}
+    texts = texts or {member._name_: member.name.encode() for member in members}
+    by_text |= {texts[member._name_]: member for member in members}
 
     def encode(value: Any) -> bytes:
         if type(value) is not cls:
             raise TypeError
-        return texts[value]
+        return texts[value._name_]
 
-    # By name, because the hash of a member is a call of Python code.
     names = {
-        "texts": {member.name: text for member, text in texts.items()},
-        "texts_framed": {member.name: framed(text) for member, text in texts.items()},
+        "texts": texts,
+        "texts_framed": {name: framed(text) for name, text in texts.items()},
         "members": by_text,
     }
     short = not any(text[:1] == b"~" for text in by_text)
@@ -43,8 +42,11 @@ def _enum(cls: type[Enum], registry: Registry) -> Shape:
     return Leaf(cls, Codec(encode, by_text.__getitem__), registry.limits, inline=inline)
 
 
-def _value_texts(members: list[Enum], registry: Registry) -> dict[Enum, bytes] | None:
-    """Member -> text of its value; None unless all values are of one type that is stored in one field."""
+def _value_texts(members: list[Enum], registry: Registry) -> dict[str, bytes] | None:
+    """Name of a member -> text of its value; None unless all values are of one type that is stored in one field.
+
+    By name: members may equal each other, or have no hash; and a hash is a call of Python code.
+    """
     types = {type(member.value) for member in members}
     if len(types) != 1:
         return None
@@ -52,7 +54,7 @@ def _value_texts(members: list[Enum], registry: Registry) -> dict[Enum, bytes] |
         leaf = registry.codec(types.pop())
     except UnsupportedType:
         return None
-    texts = {member: leaf.encode(member.value) for member in members}
+    texts = {member._name_: leaf.encode(member.value) for member in members}
     return texts if len(set(texts.values())) == len(texts) else None
 
 
