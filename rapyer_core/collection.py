@@ -338,14 +338,16 @@ class Collection(Generic[T]):
         unread, stored = state.unread or {}, state.stored or {}
         for slot in self.mapper.root.parts():
             value = value_at(obj, slot.steps)
+            note = unread.get(str(slot.steps[0]))
             with self.named(pk):
-                shown = {} if value is MISSING else slot.dump(value)
-                note = unread.get(str(slot.steps[0]))
+                shown = {} if note is None else _shown(slot, value)
                 if note is not None and _is_as_noted(note, shown, part := _part(stored, slot)):
                     # What was written beside it since may have been changed again.
                     kept = _beside(part, note.written)
                     shown = kept | {name: text for name, text in shown.items() if is_below(name, note.written)}
-                elif value is MISSING and slot.child_of.required:
+                elif value is not MISSING:
+                    shown = shown or slot.dump(value)
+                elif slot.child_of.required:
                     raise EncodeError("has no value: it could not be read, and nobody gave it one", path=slot.text)
             fields.update(shown)
         return fields
@@ -425,7 +427,7 @@ class Collection(Generic[T]):
         unread: dict[str, Unread] = {}
         for slot in map(self.mapper.slot, [(name,) for name in names]):
             value = value_at(obj, slot.steps)
-            unread[str(slot.steps[0])] = Unread(_part(fields, slot), {} if value is MISSING else slot.dump(value))
+            unread[str(slot.steps[0])] = Unread(_part(fields, slot), _shown(slot, value))
         self._known(obj, fields, pk)
         attach(obj, State(pk, fields, unread))
         for error in errors:
@@ -484,6 +486,22 @@ def _part(fields: Mapping[bytes, bytes], slot: Slot) -> Fields:
     """What is stored of a top field, under its own name or a former one."""
     names = stored_names(slot)
     return {name: text for name, text in fields.items() if is_below(name, names)}
+
+
+def _shown(slot: Slot, value: Any) -> Fields:
+    """The stored form of what an object shows of a field that could not be read. Nothing where it has no such attribute,
+    or a default that cannot be stored: None for an int.
+    """
+    if value is MISSING:
+        return {}
+    try:
+        return slot.dump(value)
+    except RapyerError:
+        default = slot.child_of.default
+        made = MISSING if default is None else default()
+        if type(made) is not type(value) or made != value:
+            raise
+    return {}
 
 
 def _is_as_noted(note: Unread, shown: Fields, stored: Fields) -> bool:

@@ -377,15 +377,21 @@ def extra_fields(obj: object) -> dict[str, bytes]:
 def evolve(obj: T, **changes: Any) -> T:
     """A copy of the object with these fields changed that keeps its identity: what it was loaded with, and its pk.
 
-    ``dataclasses.replace`` makes a new, never loaded object instead.
+    ``dataclasses.replace`` makes a new, never loaded object instead. As there, a field that ``__init__`` does not take
+    is left to ``__post_init__``; where a class has none, its value is kept.
     """
     model_of(type(obj))
     made: T
     if dataclasses.is_dataclass(obj):
         made = cast(T, dataclasses.replace(cast(Any, obj), **changes))
+        kept = () if hasattr(obj, "__post_init__") else dataclasses.fields(obj)
     else:
         import attrs  # not before there is a class of it
 
         made = cast(T, attrs.evolve(cast(Any, obj), **changes))
+        kept = () if hasattr(obj, "__attrs_post_init__") else attrs.fields(cast(Any, type(obj)))
+    for field in kept:
+        if not field.init and hasattr(obj, field.name) and not hasattr(field.default, "takes_self"):
+            object.__setattr__(made, field.name, getattr(obj, field.name))
     attach(made, state_of(obj))
     return made

@@ -119,14 +119,17 @@ class Mapper(Generic[T]):
         return self._load(fields)
 
     def _load(self, fields: Mapping[bytes, bytes]) -> T:
-        if len(fields) > self.limits.readable + 1:
-            raise DecodeLimitExceeded(f"more than {self.limits.readable} fields", model=self.cls.__name__)
+        self._check_count(fields)
         stored = Stored(fields)
         value = self.shape.build(PLAIN, b"", stored)
         if value is BAD:
             raise self._all_bad(stored.errors)
         loaded: T = value
         return loaded
+
+    def _check_count(self, fields: Mapping[bytes, bytes]) -> None:
+        if len(fields) > self.limits.readable + 1:
+            raise DecodeLimitExceeded(f"more than {self.limits.readable} fields", model=self.cls.__name__)
 
     def load_partly(
         self, fields: Mapping[bytes, bytes], stand_ins: Mapping[str, Any]
@@ -138,8 +141,7 @@ class Mapper(Generic[T]):
 
         Raises DecodeError for what is about the object as a whole.
         """
-        if len(fields) > self.limits.fields + 1:
-            raise DecodeLimitExceeded(f"more than {self.limits.fields} fields", model=self.cls.__name__)
+        self._check_count(fields)
         values: dict[str, Any] = {}
         bad: list[str] = []
         errors: list[DecodeError] = []

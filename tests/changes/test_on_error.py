@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 import redis
@@ -274,6 +274,44 @@ async def test_what_is_wrong_with_the_object_as_a_whole_is_raised(redis_client: 
         await rc.get(Picky, "a", on_error=lambda _: None)
     with pytest.raises(rc.NotFound):
         await rc.get(Picky, "b", on_error=lambda _: None)
+
+
+@redis_model
+@dataclass
+class Loose:
+    """Defaults that are no values of their fields."""
+
+    name: Key[str]
+    level: int = cast(int, None)
+    tags: list[int] = cast("list[int]", ())
+    score: int = 0
+
+
+async def test_a_default_that_cannot_be_stored_stands_in(redis_client: redis.Redis, stored: Hash) -> None:
+    bad = {"~": "1", "name": "a", "level": "x", "tags": "y", "score": "1"}
+    redis_client.hset("Loose:a", mapping=bad)  # type: ignore[arg-type]  # str is what it takes
+    errors: list[DecodeError] = []
+    loose = await rc.get(Loose, "a", on_error=errors.append)
+    assert loose == Loose("a", score=1)
+    assert [error.path for error in errors] == ["level", "tags"]
+    loose.score = 2
+    await rc.save(loose)
+    assert stored("Loose:a") == bad | {"score": "2"}
+    loose.level = cast(int, "3")
+    with pytest.raises(rc.EncodeError, match="level"):
+        await rc.save(loose)
+    loose.level = 3
+    await rc.save(loose)
+    assert stored("Loose:a") == bad | {"score": "2", "level": "3"}
+
+
+async def test_an_object_that_grew_past_what_is_written_at_once(redis_client: redis.Redis) -> None:
+    table = {f"table.k{number}": "1" for number in range(10_001)}
+    redis_client.hset("Player:a", mapping=GOOD | table | {"score": "x"})  # type: ignore[arg-type]  # str is what it takes
+    errors: list[DecodeError] = []
+    player = await rc.get(Player, "a", on_error=errors.append)
+    assert len(player.table) == 10_002
+    assert [error.path for error in errors] == ["score"]
 
 
 @pytest.mark.parametrize("options", [{"slots": True}, {"frozen": True}, {"slots": True, "frozen": True}])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import attrs
 import pytest
 
 import rapyer_core as rc
@@ -308,6 +310,36 @@ async def test_a_copy_of_a_loaded_object_conflicts_like_the_original() -> None:
     await rc.save(player)
     with pytest.raises(rc.Conflict):
         await rc.save(other)
+
+
+@rc.redis_model
+@dataclass
+class Ticket:
+    name: rc.Key[str]
+    text: str = ""
+    uses: int = field(init=False, default=0)
+    owner: str = field(init=False)
+
+
+@rc.redis_model
+@attrs.define
+class AttrsTicket:
+    name: rc.Key[str]
+    text: str = ""
+    uses: int = attrs.field(init=False, default=0)
+    owner: str = attrs.field(init=False)
+
+
+@pytest.mark.parametrize("cls", [Ticket, AttrsTicket])
+async def test_evolve_keeps_what_init_does_not_take(cls: Any) -> None:
+    ticket = cls("a")
+    ticket.uses, ticket.owner = 9, "o"
+    await rc.save(ticket)
+    changed = rc.evolve(await rc.get(cls, "a"), text="t")
+    assert (changed.uses, changed.owner) == (9, "o")
+    await rc.save(changed)
+    assert await rc.get(cls, "a") == changed
+    assert not hasattr(rc.evolve(cls("b"), text="t"), "owner")
 
 
 async def test_evolve_keeps_the_identity_and_replace_does_not() -> None:
