@@ -7,15 +7,16 @@ is the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+from .errors import RapyerError
 from .lean import dataclass
 from .names import is_own, join
-from .shape import Leaf, Shape
+from .shape import Default, Leaf, Shape
 from .slot import Slot
 from .stored import Stored
-from .types.records import RecordShape
+from .types.records import RecordShape, part_default
 from .types.unions import UnionShape
 
 __all__ = ["Diff", "diff", "edit", "unknown"]
@@ -49,15 +50,14 @@ class _Unit(NamedTuple):
     numbered: bool = False
 
 
-def diff(root: RecordShape, slots: Iterable[Slot], before: Stores, after: Stores) -> Diff:
-    """From the fields an object was loaded with to those it has now; `slots`: the static ones of its class."""
+def diff(root: RecordShape, before: Stores, after: Stores) -> Diff:
+    """From the fields an object was loaded with to those it has now."""
     put = {name: text for name, text in after.items() if before.get(name) != text}
     gone = [name for name in before if name not in after and not is_own(name)]
     if not put and not gone:
         return Diff({}, [], [])
-    for slot in slots:
-        if slot.name in put and slot.name not in before and not _is_stored_formerly(slot, before):
-            _leave_default(slot, after, put)
+    if any(name not in before for name in put):
+        _leave_defaults(root, before, after, put)
     known = [name for name in gone if _trail(root, name, before)[1]]
     find = _Units(root, before, after)
     units = {name: find.unit(name) for name in [*put, *known]}
@@ -98,26 +98,71 @@ def _names_of(slot: Slot, fields: Stores) -> Iterable[bytes]:
     return [other for name in names for other in _below(name, fields)]
 
 
-def _is_stored_formerly(slot: Slot, fields: Stores) -> bool:
-    place: Slot | None = slot
-    while place is not None:
-        if any(_below(old, fields) for old in place.former):
-            return True
-        place = place.parent
-    return False
-
-
 def _below(name: bytes, fields: Stores) -> list[bytes]:
     start = name + b"." if name else b""
     return [other for other in fields if other == name or other.startswith(start)]
 
 
-def _leave_default(slot: Slot, after: Stores, put: dict[bytes, bytes]) -> None:
-    """Do not write a field that was added to the class later and still has its default."""
-    fields = {name: after[name] for name in _below(slot.name, after)}
-    if fields == slot.default_fields():
-        for name in fields:
-            put.pop(name, None)
+def _leave_defaults(root: RecordShape, before: Stores, after: Stores, put: dict[bytes, bytes]) -> None:
+    """Do not write fields that were added to their classes later and still have their defaults."""
+    old, new = Stored(before), Stored(after)
+    seen: set[bytes] = set()
+    for name in [name for name in put if name not in before]:
+        for later in _later_fields(root, name, old, new):
+            if later.name in seen:
+                continue
+            seen.add(later.name)
+            fields = {other: after[other] for other in _below(later.name, after)}
+            if fields == _fields_of(later):
+                for other in fields:
+                    put.pop(other, None)
+                break
+
+
+class _Later(NamedTuple):
+    """A field of a class that is not stored yet, and what it is read as."""
+
+    name: bytes
+    shape: Shape
+    default: Callable[[], Any]
+
+
+def _later_fields(root: RecordShape, name: bytes, before: Stored, after: Stored) -> Iterator[_Later]:
+    """The fields on the way to a name that are not stored, though what holds them is, and is the same thing now; outer
+    before inner.
+    """
+    shape: Shape = root
+    at = b""
+    own: bytes | None = None
+    default: Default = None
+    for segment in name.split(b"."):
+        if at:
+            chosen = shape.chosen(after.get(at))
+            if chosen.shape is None or chosen.tag != shape.chosen(before.get(at)).tag:
+                return
+            shape, own = chosen.shape, chosen.own
+        below, holder = shape.below(segment, own), at
+        if below is None:
+            return
+        at = join(at, segment)
+        part = shape.part_at(segment) if isinstance(shape, RecordShape) else None
+        default = part_default(default, part, shape) if part is not None else None
+        if not below.present(at, before):
+            if part is None or any(below.present(join(holder, former), before) for former in part.former):
+                return
+            if default is not None:
+                yield _Later(at, below, default)
+        shape = below
+
+
+def _fields_of(later: _Later) -> dict[bytes, bytes] | None:
+    """The stored form of a default; None if it has none."""
+    fields: dict[bytes, bytes] = {}
+    try:
+        later.shape.write(later.default(), later.name, fields)
+    except RapyerError:
+        return None
+    return fields
 
 
 def _trail(root: Shape, name: bytes, fields: Stores) -> tuple[list[_Place], bool]:

@@ -280,7 +280,7 @@ class Mapper(Generic[T]):
         """What to write so that an object loaded with the fields `before` has those of `after`, its dump of
         now.
         """
-        return changes.diff(self.shape, self._static, before, after)
+        return changes.diff(self.shape, before, after)
 
     def edit(
         self, slot: Slot, current: Mapping[bytes, bytes], after: Mapping[bytes, bytes]

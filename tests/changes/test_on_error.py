@@ -276,14 +276,18 @@ async def test_what_is_wrong_with_the_object_as_a_whole_is_raised(redis_client: 
         await rc.get(Picky, "b", on_error=lambda _: None)
 
 
+NO_INT: int = cast(int, None)
+NO_LIST: list[int] = cast("list[int]", ())
+
+
 @redis_model
 @dataclass
 class Loose:
     """Defaults that are no values of their fields."""
 
     name: Key[str]
-    level: int = cast(int, None)
-    tags: list[int] = cast("list[int]", ())
+    level: int = NO_INT
+    tags: list[int] = NO_LIST
     score: int = 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import pytest
 
-from rapyer_codecs import Item, Mapper, default_registry
+from rapyer_codecs import Diff, Item, Mapper, default_registry
 
 from .classes import Animal, Lion
 
@@ -147,6 +148,94 @@ def test_a_field_added_to_the_class_later_is_left_alone_as_long_as_it_has_its_de
     diff = MAPPER.diff(stored, MAPPER.dump(loaded))
     assert diff.put == {b"stats.wins": b"1", b"metadata": b"{}", b"metadata.k": b"v"}
     assert diff.drop == []
+
+
+@dataclass
+class Guild:
+    name: str
+    rank: int = 3
+    notes: list[str] = field(default_factory=lambda: ["n"])
+    home: Stats = field(default_factory=lambda: Stats(1, 2))
+
+
+@dataclass
+class BigGuild(Guild):
+    size: int = 9
+
+
+@dataclass
+class Member:
+    score: int
+    guild: Guild | None
+    guilds: list[Guild]
+    named: dict[str, Guild]
+    either: Guild | str
+
+
+MEMBER = default_registry.mapper(Member)
+STORED: Fields = {
+    b"score": b"1",
+    b"guild": b"{}",
+    b"guild.name": b"a",
+    b"guilds": b"2",
+    b"guilds.0.name": b"b",
+    b"guilds.1": b"~BigGuild:{}",
+    b"guilds.1.name": b"c",
+    b"named": b"{}",
+    b"named.k.name": b"d",
+    b"named.k.home.wins": b"7",
+    b"either": b"{}",
+    b"either.name": b"e",
+}
+
+
+def test_fields_added_to_what_comes_and_goes_are_left_alone_as_long_as_they_have_their_defaults() -> None:
+    loaded = MEMBER.load(STORED)
+    assert loaded.guilds == [Guild("b"), BigGuild("c")]
+    assert loaded.named["k"].home == Stats(7, 2)
+    assert MEMBER.diff(STORED, MEMBER.dump(loaded)) == Diff({}, [], [])
+    loaded.score = 2
+    assert MEMBER.diff(STORED, MEMBER.dump(loaded)) == Diff({b"score": b"2"}, [], [(b"score", False)])
+
+
+@pytest.mark.parametrize(
+    ("change", "put"),
+    [
+        (lambda m: setattr(m.guild, "rank", 4), {b"guild.rank": b"4"}),
+        (
+            lambda m: m.guilds[0].notes.append("o"),
+            {b"guilds.0.notes": b"2", b"guilds.0.notes.0": b"n", b"guilds.0.notes.1": b"o"},
+        ),
+        (lambda m: setattr(m.guilds[1], "size", 1), {b"guilds.1.size": b"1"}),
+        (lambda m: setattr(m.guilds[0].home, "wins", 5), {b"guilds.0.home.wins": b"5"}),
+        (lambda m: setattr(m.named["k"].home, "losses", 3), {b"named.k.home.losses": b"3"}),
+    ],
+)
+def test_a_change_of_a_field_added_to_what_comes_and_goes_is_written(
+    change: Callable[[Member], None], put: Fields
+) -> None:
+    loaded = MEMBER.load(STORED)
+    change(loaded)
+    diff = MEMBER.diff(STORED, MEMBER.dump(loaded))
+    assert (diff.put, diff.drop) == (put, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "thing"),
+    [
+        (lambda m: m.guilds.append(Guild("f")), b"guilds.2"),
+        (lambda m: m.guilds.__setitem__(1, Guild("c")), b"guilds.1"),
+        (lambda m: m.named.update(j=Guild("f")), b"named.j"),
+        (lambda m: setattr(m, "either", BigGuild("e")), b"either"),
+    ],
+)
+def test_another_thing_is_written_with_all_its_fields(change: Callable[[Member], None], thing: bytes) -> None:
+    loaded = MEMBER.load(STORED)
+    change(loaded)
+    after = MEMBER.dump(loaded)
+    whole = {name: text for name, text in after.items() if name.startswith(thing + b".") and STORED.get(name) != text}
+    assert thing + b".notes.0" in whole
+    assert whole.items() <= MEMBER.diff(STORED, after).put.items()
 
 
 def test_a_default_that_holds_entries_is_written_whole_when_it_changes() -> None:

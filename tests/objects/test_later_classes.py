@@ -58,6 +58,33 @@ async def test_added_fields_load_their_defaults_and_a_save_of_others_leaves_them
     assert stored("Doc:d")["coins"] == "5"
 
 
+@redis_model(name="Team")
+@dataclass
+class Team:
+    name: Key[str]
+    wins: int = 0
+    losses: int = 0
+    captain: Part | None = None
+    parts: list[Part] = field(default_factory=list)
+    named: dict[str, Part] = field(default_factory=dict)
+
+
+async def test_writers_of_other_fields_do_not_meet_in_fields_added_to_what_comes_and_goes(
+    redis_client: redis.Redis, stored: Hash
+) -> None:
+    old = {"~": "1", "name": "t", "wins": "0", "losses": "0", "captain": "{}", "captain.wins": "1"}
+    old |= {"parts": "1", "parts.0.wins": "2", "named": "{}", "named.k.wins": "3"}
+    redis_client.hset("Team:t", mapping=old)  # type: ignore[arg-type]  # str is what it takes
+    one, other = await rc.get(Team, "t"), await rc.get(Team, "t")
+    assert one == Team("t", 0, 0, Part(1), [Part(2)], {"k": Part(3)})
+    one.wins, other.losses = 1, 1
+    await rc.save(one)
+    await rc.append(rc.ref(Team, "t"), Team.parts, Part(9))
+    await rc.save(other)
+    assert await rc.get(Team, "t") == Team("t", 1, 1, Part(1), [Part(2), Part(9)], {"k": Part(3)})
+    assert "captain.level" not in stored("Team:t")
+
+
 @pytest.mark.parametrize(
     ("path", "by", "expected"),
     [

@@ -22,7 +22,7 @@ from ..stored import BAD, Stored
 if TYPE_CHECKING:
     from ..registry import Registry
 
-__all__ = ["Part", "RecordShape", "register"]
+__all__ = ["Part", "RecordShape", "part_default", "register"]
 
 PLAIN = b"{}"
 
@@ -112,6 +112,10 @@ class RecordShape(Shape):
         """Parts by stored name, former names included."""
         found = {segment: part for part in self.parts for segment in part.former}
         return found | {part.segment: part for part in self.parts}
+
+    def part_at(self, segment: bytes) -> Part | None:
+        """The field with a stored name, a former one perhaps."""
+        return self._by_segment.get(segment)
 
     @cached_property
     def hollow(self) -> bool:
