@@ -170,11 +170,13 @@ def _trail(root: Shape, name: bytes, fields: Stores) -> tuple[list[_Place], bool
     shape, at = root, b""
     places: list[_Place] = []
     for segment in name.split(b"."):
-        below = shape.below(segment, fields.get(at) if at else None)
+        head, holder = fields.get(at) if at else None, at
+        below = shape.below(segment, head)
         at = join(at, segment)
         if below is None:
             if shape.has_entries:
-                places.append(_Place(at, True))
+                # Where there is no dict, what lies there is nothing of the one that will be.
+                places.append(_Place(holder if head is None else at, True))
             return places, False
         places.append(_Place(at, shape.has_entries or isinstance(below, UnionShape)))
         shape = below
@@ -213,6 +215,8 @@ class _Units:
                 shape, own = found, (old.own, new.own)
             if shape.lists_elements:
                 return _Unit(at, True, numbered=True)
+            if shape.has_entries and own[0] is None:
+                return _Unit(at, True)
             if depth == len(segments):
                 break
             below = shape.below(segments[depth], own[1]) or shape.below(segments[depth], own[0])

@@ -260,6 +260,28 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.parametrize("field", ["metadata", "pets", "tags", "squad"])
+def test_what_lies_where_no_container_is_stored_does_not_join_a_later_one(field: str) -> None:
+    """A dict in place of a class that had fields there, or whose own field somebody deleted."""
+    stored = {b"name": b"a", b"score": b"1"}
+    strays = {f"{field}.{rest}".encode(): b"" for rest in ("wins", "old.wins", "7", "7.wins")}
+    loaded = MAPPER.load(stored | strays)
+    assert loaded == Player("a", 1)
+    assert MAPPER.extras(stored | strays) == strays
+    loaded.score = 2
+    diff = MAPPER.diff(stored | strays, MAPPER.dump(loaded))
+    assert (diff.put, diff.drop) == ({b"score": b"2"}, []), "kept as long as nobody writes there"
+    full_of = {"metadata": {"k": "v"}, "pets": {"k": Stats(1)}, "tags": {"k"}, "squad": [Stats(i) for i in range(9)]}
+    setattr(loaded, field, full_of[field])
+    after = MAPPER.dump(loaded)
+    diff = MAPPER.diff(stored | strays, after)
+    slot = MAPPER.slot((field,))
+    put, drop = MAPPER.edit(slot, stored | strays, slot.dump(full_of[field]))
+    for way, gone in ((diff.put, diff.drop), (put, drop)):
+        found = MAPPER.load({name: text for name, text in (stored | strays | way).items() if name not in gone})
+        assert getattr(found, field) == full_of[field]
+
+
 def full() -> Player:
     """A player with something in every place."""
     return Player("a", 1, Stats(1), [Stats(1), Stats(2)], {"k": "v"}, {"a": Stats(1), "b": Stats(2)}, {"t"}, Stats(3))
