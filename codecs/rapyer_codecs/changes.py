@@ -213,10 +213,10 @@ class _Units:
                 if found is None:
                     return _Unit(name, False)
                 shape, own = found, (old.own, new.own)
-            if shape.lists_elements:
-                return _Unit(at, True, numbered=True)
             if shape.has_entries and own[0] is None:
                 return _Unit(at, True)
+            if shape.lists_elements:
+                return _Unit(at, True, numbered=True)
             if depth == len(segments):
                 break
             below = shape.below(segments[depth], own[1]) or shape.below(segments[depth], own[0])

@@ -264,7 +264,7 @@ UNKNOWN = {
 def test_what_lies_where_no_container_is_stored_does_not_join_a_later_one(field: str) -> None:
     """A dict in place of a class that had fields there, or whose own field somebody deleted."""
     stored = {b"name": b"a", b"score": b"1"}
-    strays = {f"{field}.{rest}".encode(): b"" for rest in ("wins", "old.wins", "7", "7.wins")}
+    strays = {f"{field}.{rest}".encode(): b"0" for rest in ("wins", "old.wins", "7", "7.wins", "8.wins", "9.wins")}
     loaded = MAPPER.load(stored | strays)
     assert loaded == Player("a", 1)
     assert MAPPER.extras(stored | strays) == strays
