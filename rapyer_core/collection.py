@@ -489,8 +489,8 @@ def _part(fields: Mapping[bytes, bytes], slot: Slot) -> Fields:
 
 
 def _shown(slot: Slot, value: Any) -> Fields:
-    """The stored form of what an object shows of a field that could not be read. Nothing where it has no such attribute,
-    or a default that cannot be stored: None for an int.
+    """The stored form of what an object shows of a field that could not be read. Nothing where it shows none, or a
+    default that cannot be stored: None for an int.
     """
     if value is MISSING:
         return {}

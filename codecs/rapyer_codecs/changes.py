@@ -16,7 +16,7 @@ from .names import is_own, join
 from .shape import Default, Leaf, Shape
 from .slot import Slot
 from .stored import Stored
-from .types.records import RecordShape, part_default
+from .types.records import Part, RecordShape, part_default
 from .types.unions import UnionShape
 
 __all__ = ["Diff", "diff", "edit", "unknown"]
@@ -145,8 +145,11 @@ def _later_fields(root: RecordShape, name: bytes, before: Stored, after: Stored)
         if below is None:
             return
         at = join(at, segment)
-        part = shape.part_at(segment) if isinstance(shape, RecordShape) else None
-        default = part_default(default, part, shape) if part is not None else None
+        part: Part | None = None
+        if isinstance(shape, RecordShape) and (part := shape.part_at(segment)) is not None:
+            default = part_default(default, part, shape)
+        else:
+            default = None
         if not below.present(at, before):
             if part is None or any(below.present(join(holder, former), before) for former in part.former):
                 return

@@ -163,7 +163,7 @@ def test_floats_stay_strict_whatever_was_read_before(raw: bytes) -> None:
 
 @pytest.mark.parametrize("offset", ["+01:60", "-00:60", "+01:99", "-00:00", "+24:00", "+1:00", "Z"])
 def test_offsets_of_datetimes_are_strict(offset: str) -> None:
-    mapper = default_registry.mapper(make_dataclass("Moment", [("at", datetime)]))
+    mapper: Mapper[Any] = default_registry.mapper(make_dataclass("Moment", [("at", datetime)]))
     with pytest.raises(DecodeError):
         mapper.load({b"at": f"2024-05-01T12:00:00{offset}".encode()})
 
