@@ -17,7 +17,7 @@ from rapyer_core.errors import ConstraintError
 from rapyer_core.models import Ref, model_of
 from rapyer_core.operations.commit import Commit, Fence
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
-from rapyer_core.operations.objects import SaveWhole, after_save, save_changes
+from rapyer_core.operations.objects import SaveWhole, after_save, after_whole, save_changes
 from rapyer_core.operations.reading import read
 from rapyer_core.operations.refusals import refused
 from rapyer_core.operations.units import Seen, Unit, whole
@@ -174,7 +174,10 @@ class Block:
             recorder.show()
         for unit in units[len(self.recorders) :]:
             obj, target = self.saves[unit.target.key]
-            fields = unit.fields if isinstance(unit, SaveWhole) else after_save(unit)  # type: ignore[arg-type]  # only these two kinds
+            if isinstance(unit, SaveWhole):
+                fields = after_whole(target, unit.fields, unit.state)
+            else:
+                fields = after_save(unit)  # type: ignore[arg-type]  # only these two kinds
             see_stored(obj, target.pk, fields)
 
     def close(self) -> None:

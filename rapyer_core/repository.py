@@ -59,7 +59,12 @@ async def save_many(
     exactly_once: bool | None = None,
     session: Session | None = None,
 ) -> None:
-    """Store several objects as ``save`` does, in few round trips. Each is all or nothing; not all of them together."""
+    """Store several objects as ``save`` does, in few round trips. Each is all or nothing; not all of them together.
+
+    A value that cannot be stored: nothing is written. An object that cannot be saved (Conflict, NotFound, WrongKeyType)
+    keeps none of the others from it; its error is raised at the end, with those of others as notes. A server that
+    refuses (NotApplied), or is lost, ends it. What was stored by then stays, and is not written again by the next call.
+    """
     chosen = current(session)
     await chosen.run(objects.save_many(chosen.context, objs, overwrite=overwrite, exactly_once=exactly_once))
 

@@ -7,7 +7,7 @@ replaced, never changed, because copies of an instance share it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from rapyer_codecs.framing import unframed
@@ -91,6 +91,37 @@ class State:
 
 BLANK = State()
 
+Change = Callable[[Mapping[bytes, bytes]], Mapping[bytes, bytes]]
+"""Gives what is stored of an instance once some places of it are, given what is stored of the rest."""
+
+
+class Shown(State):
+    """The State of an instance that was never loaded, and shows places as operations found them on the server.
+
+    Nothing of it counts before the instance was written whole: then, whatever operations found while it was on its way.
+    places: the changes by their places, each with its number; the latest ones, in their order. last: that number.
+    """
+
+    __slots__ = ("last", "places")
+
+    def __init__(self, pk: str, before: State, places: tuple[bytes, ...], change: Change) -> None:
+        super().__init__(pk)
+        self.last: int = 1
+        self.places: dict[tuple[bytes, ...], tuple[int, Change]] = {}
+        if type(before) is Shown:
+            self.last = before.last + 1
+            self.places.update(before.places)
+            self.places.pop(places, None)
+            if len(self.places) == ABOVE:
+                del self.places[next(iter(self.places))]
+        self.places[places] = self.last, change
+
+    def since(self, before: State) -> Iterator[Change]:
+        """The changes since the instance had that State."""
+        first = before.last if type(before) is Shown else 0
+        return (change for number, change in self.places.values() if number > first)
+
+
 _get = object.__getattribute__
 _set = object.__setattr__
 _new = State.__new__
@@ -120,6 +151,25 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> Non
     state._stored = stored
     state.unread = None
     _set(obj, ATTRIBUTE, state)
+
+
+def remember_whole(obj: object, pk: str, stored: bytes) -> State | None:
+    """The same for an instance that was never loaded when it was written whole, if nothing else came meanwhile.
+
+    Otherwise nothing is noted, and the State that it has by now is returned.
+    """
+    try:
+        now: State = _get(obj, ATTRIBUTE)
+    except AttributeError:
+        now = BLANK
+    if now._stored is not None or type(now) is Shown:
+        return now
+    state = _new(State)
+    state.pk = pk
+    state._stored = stored
+    state.unread = None
+    _set(obj, ATTRIBUTE, state)
+    return None
 
 
 def remember_reply(obj: object, pk: str, reply: list[bytes]) -> None:
@@ -159,21 +209,27 @@ def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes
     attach(obj, State(pk, stored, unread))
 
 
+def see_change(obj: object, pk: str, places: Iterable[bytes], change: Change) -> None:
+    """Note that these places, which the instance shows, were written."""
+    state = state_of(obj)
+    stored = state.stored
+    if stored is None:
+        attach(obj, Shown(pk, state, tuple(places), change))
+    else:
+        see_written(obj, state, pk, change(stored), places)
+
+
 _NOTHING: Mapping[bytes, bytes] = {}
 
 
 def see_fields(
     obj: object, pk: str, written: Mapping[bytes, bytes], otherwise: Mapping[bytes, bytes] = _NOTHING
 ) -> None:
-    """The same after single fields were written; nothing if the instance was never loaded. otherwise: fields that are
-    stored now too, unless they were before.
-    """
+    """The same for single fields. otherwise: fields that are stored now too, unless they were before."""
     state = state_of(obj)
     stored = state._stored
-    if stored is None:
-        return
-    if state.unread:
-        see_written(obj, state, pk, {**otherwise, **(state.stored or {}), **written}, written)
+    if stored is None or state.unread:
+        see_change(obj, pk, written, lambda known: {**otherwise, **known, **written})
         return
     now: Layers
     if type(stored) is tuple:

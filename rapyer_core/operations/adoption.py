@@ -12,6 +12,7 @@ from typing import Any
 
 from rapyer_codecs import Slot
 from rapyer_core.collection import Fields, Target
+from rapyer_core.operations.edits import after_change
 from rapyer_core.places import (
     NO_SUCH_PLACE,
     comes_and_goes,
@@ -24,7 +25,7 @@ from rapyer_core.places import (
     way_to,
     with_holders,
 )
-from rapyer_core.states import see_fields, see_written, state_of
+from rapyer_core.states import see_change, see_fields, state_of
 
 
 def adopt(target: Target, slot: Slot, fields: Fields) -> None:
@@ -88,12 +89,7 @@ def _see_fields(target: Target, written: Mapping[bytes, bytes], entries: Iterabl
     else:
         see_fields(target.obj, target.pk, written, otherwise)
         return
-    state = state_of(target.obj)
-    stored = state.stored
-    if stored is not None:
-        for slot in entries:
-            stored = _with_dict_of(slot, stored)
-        see_written(target.obj, state, target.pk, {**stored, **written}, written)
+    see_change(target.obj, target.pk, written, lambda known: {**_with_dicts_of(entries, known), **written})
 
 
 def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes, Any]]) -> None:
@@ -143,13 +139,8 @@ def adopt_change(target: Target, slot: Slot, value: Any, put: Fields, gone: Fiel
         show(slot, target.obj, value)
     except NO_SUCH_PLACE:
         return
-    state = state_of(target.obj)
-    stored = state.stored
-    if stored is not None:
-        kept = {name: text for name, text in stored.items() if name not in gone}
-        see_written(
-            target.obj, state, target.pk, {**kept, **put}, [name for name in (*put, *gone) if name != slot.name]
-        )
+    names = [name for name in (*put, *gone) if name != slot.name]
+    see_change(target.obj, target.pk, names, lambda known: after_change(dict(known), put, list(gone)))
 
 
 def adopts(target: Target) -> bool:
@@ -174,18 +165,24 @@ def remembered(target: Target) -> Mapping[bytes, bytes]:
 
 def remember(target: Target, places: Sequence[tuple[Slot, Fields]]) -> None:
     """Note what is stored at the places now, for the next save."""
-    state = state_of(target.obj)
-    stored = state.stored
-    if stored is None or not places:
+    if not places:
         return
-    for slot, _ in places:
-        for place in way_to(slot):
-            stored = _with_dict_of(place, stored)
     names = {name for slot, _ in places for name in stored_names(slot)}
-    now = {name: value for name, value in stored.items() if names.isdisjoint(with_holders(name))}
-    for _, fields in places:
-        now.update(fields)
-    see_written(target.obj, state, target.pk, now, names)
+
+    def change(known: Mapping[bytes, bytes]) -> Fields:
+        known = _with_dicts_of((place for slot, _ in places for place in way_to(slot)), known)
+        now = {name: value for name, value in known.items() if names.isdisjoint(with_holders(name))}
+        for _, fields in places:
+            now.update(fields)
+        return now
+
+    see_change(target.obj, target.pk, sorted(names), change)
+
+
+def _with_dicts_of(slots: Iterable[Slot], stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    for slot in slots:
+        stored = _with_dict_of(slot, stored)
+    return stored
 
 
 def _with_dict_of(slot: Slot, stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -44,7 +44,7 @@ from rapyer_core.requests import (
     straight,
 )
 from rapyer_core.retries import Retry
-from rapyer_core.states import BLANK, State, attach, remember, see_stored, state_of
+from rapyer_core.states import BLANK, Shown, State, attach, remember_whole, see_stored, state_of
 
 T = TypeVar("T")
 
@@ -159,12 +159,16 @@ def _read_whole(ctx: Context, collection: Collection[Any], pk: str, key: bytes) 
 
 @dataclass(slots=True)
 class SaveWhole(Unit):
-    """Replaces what is stored under the key."""
+    """Replaces what is stored under the key. state: what the instance remembered when its fields were taken."""
 
     any_version: ClassVar[bool] = True
     target: Target
     fields: Fields
     needs: Sequence[bytes] | None = ()
+    state: State = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = state_of(self.target.obj)
 
     def decide(self, seen: Seen) -> Change:
         """Whatever is there, replace it."""
@@ -296,30 +300,35 @@ def save(
     framed = target.collection.frame(obj, target.pk, target.key)
     whole = target, framed
     if exactly_once or (exactly_once is None and ctx.exactly_once):
-        return _save_whole_once(ctx, whole, retry)
+        return _save_whole_once(ctx, whole, state, retry)
     if target.collection.is_accompanied:
-        return _save_whole((ctx, whole))
+        return _save_whole((ctx, whole, state))
     packed = packing.delete(target.key) + framed
-    return straight(Straight, (WRITE, packed, 2, (ctx, whole), _saved_whole, _save_whole))
+    return straight(Straight, (WRITE, packed, 2, (ctx, whole, state), _saved_whole, _save_whole))
 
 
-def _saved_whole(saving: tuple[Context, Whole], replies: list[Reply]) -> Any:
+Saving = tuple[Context, Whole, State]
+"""An object that is to be written whole, and what its instance remembered when its fields were taken."""
+
+
+def _saved_whole(saving: Saving, replies: list[Reply]) -> Any:
     if ServerError in map(type, replies):
         return UNUSUAL
     target, framed = saving[1]
-    remember(target.obj, target.pk, framed)
+    if remember_whole(target.obj, target.pk, framed) is not None:
+        _note_beside(target, framed, saving[2])
     return None
 
 
-def _save_whole(saving: tuple[Context, Whole]) -> Operation[None]:
-    ctx, whole = saving
+def _save_whole(saving: Saving) -> Operation[None]:
+    ctx, whole, before = saving
     yield from write_whole(ctx, (whole,))
-    _note_written((whole,))
+    _note_written((whole,), {id(whole[0].obj): before})
 
 
-def _save_whole_once(ctx: Context, whole: Whole, retry: Retry | None) -> Operation[None]:
+def _save_whole_once(ctx: Context, whole: Whole, before: State, retry: Retry | None) -> Operation[None]:
     yield from _replace_once(ctx, (whole,), retry)
-    _note_written((whole,))
+    _note_written((whole,), {id(whole[0].obj): before})
 
 
 def _save_loaded(
@@ -340,19 +349,59 @@ def _replace_once(ctx: Context, wholes: Wholes, retry: Retry | None = None) -> O
     yield from commit(ctx, units, retry=retry, exactly_once=True)
 
 
-def _note_written(wholes: Wholes) -> None:
+Earlier = Mapping[int, State]
+"""What instances remembered when their fields were taken, by their ids: those for which that was anything."""
+
+
+def _note_written(wholes: Wholes, earlier: Earlier) -> None:
     for target, framed in wholes:
-        remember(target.obj, target.pk, framed)
+        if remember_whole(target.obj, target.pk, framed) is not None:
+            _note_beside(target, framed, earlier.get(id(target.obj), BLANK))
 
 
-def _save_all_whole(ctx: Context, wholes: Wholes, once: bool) -> Operation[None]:
+def _note_beside(target: Target, framed: bytes, before: State) -> None:
+    """Note what is known to be stored of an instance that was written whole while other tasks worked on it."""
+    see_stored(target.obj, target.pk, after_whole(target, unframed(framed), before))
+
+
+def after_whole(target: Target, fields: Fields, before: State) -> Fields:
+    """The stored fields that a never loaded object is known to have after it was written whole.
+
+    What another task found on the server meanwhile may be older or newer. The instance shows it, and so it is what it
+    remembers: never would its next save write what nobody changed. before: its State when the fields were taken.
+    """
+    state = state_of(target.obj)
+    if isinstance(state, Shown):
+        for change in state.since(before):
+            fields = dict(change(fields))
+        return fields
+    return fields if state.stored is None else _as_shown(target, state.stored, fields, fields)
+
+
+def _as_shown(target: Target, stored: Mapping[bytes, bytes], put: Fields, kept: Container[bytes]) -> Fields:
+    """What is remembered by now, with what was written over it. What the instance does not show of that is left out, or
+    its next save would write the older value back. kept: of what was remembered, this stays, if it is shown or not.
+    """
+    try:
+        shows = target.collection.dump(target.obj, target.pk)
+    except RapyerError:
+        return dict(stored)
+    put = {name: value for name, value in put.items() if shows.get(name) == value}
+    return after_change(dict(stored), put, [name for name in stored if not (name in kept or name in shows)])
+
+
+def _save_all_whole(ctx: Context, wholes: Wholes, once: bool, earlier: Earlier) -> Operation[None]:
     """Write any number of objects that were never loaded whole, in several EXECs."""
+
+    def written(part: Wholes) -> None:
+        _note_written(part, earlier)
+
     if once or len(wholes) <= FIRST or len({target.key for target, _ in wholes}) < len(wholes):
         for part in chunks(wholes):
             yield from _replace_once(ctx, part) if once else write_whole(ctx, part)
-            _note_written(part)
+            written(part)
     else:
-        yield from write_many(ctx, wholes, _note_written)
+        yield from write_many(ctx, wholes, written)
 
 
 def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool) -> SaveChanges:
@@ -367,11 +416,9 @@ def after_save(unit: SaveChanges) -> Fields:
     state = state_of(unit.target.obj)
     if state is unit.state or state.stored is None:
         return after_change(unit.stored, unit.diff.put, unit.diff.drop)
-    # Another task worked on the same instance meanwhile. What it does not show by now must not be remembered, or
-    # its next save would write the older value back.
-    shows = unit.target.collection.dump(unit.target.obj, unit.target.pk)
-    put = {name: value for name, value in unit.diff.put.items() if shows.get(name) == value}
-    return after_change(dict(state.stored), put, [name for name in unit.diff.drop if name not in shows])
+    # Another task worked on the same instance meanwhile.
+    gone = set(unit.diff.drop)
+    return _as_shown(unit.target, state.stored, unit.diff.put, state.stored.keys() - gone)
 
 
 GROUP = 100
@@ -384,26 +431,36 @@ def save_many(
     """Save several objects, each all or nothing, in few round trips.
 
     One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
+    Where the server refuses, it is asked for no more of that kind: never loaded ones, and loaded ones.
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
     fresh: list[Whole] = []
     loaded: list[SaveChanges] = []
+    earlier: dict[int, State] = {}
     for obj in objects:
         target = _own_target(ctx, obj)
         collection, pk, key, _ = target
         state = state_of(obj)
-        if state is not BLANK and state.loaded:
-            fields = collection.dump(obj, pk)
-            loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
-        else:
-            fresh.append((target, collection.frame(obj, pk, key)))
-    yield from _save_all_whole(ctx, fresh, once)
+        if state is not BLANK:
+            if state.loaded:
+                fields = collection.dump(obj, pk)
+                loaded.append(save_changes(target, dict(state.stored or {}), fields, overwrite))
+                continue
+            earlier[id(obj)] = state
+        fresh.append((target, collection.frame(obj, pk, key)))
     failed: list[RapyerError] = []
-    for group in _groups(loaded):
-        failed += yield from _save_group(ctx, group, once)
+    try:
+        yield from _save_all_whole(ctx, fresh, once, earlier)
+    except NotApplied as error:
+        failed.append(error)
+    try:
+        for group in _groups(loaded):
+            failed += yield from _save_group(ctx, group, once)
+    except RapyerError as error:
+        failed.insert(0, error)
     if failed:
-        for error in failed[1:]:
-            failed[0].add_note(f"not saved either: {error}")
+        for other in failed[1:]:
+            failed[0].add_note(f"not saved either: {other}")
         raise failed[0]
 
 
@@ -441,8 +498,9 @@ def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: R
     target = _own_target(ctx, obj)
     fields = target.collection.dump(obj, target.pk)
     target.collection.check_rules(obj, target.pk)
+    before = state_of(obj)
     yield from commit(ctx, [Insert(target, fields)], exactly_once=exactly_once, retry=retry)
-    see_stored(obj, target.pk, fields)
+    see_stored(obj, target.pk, after_whole(target, fields, before))
 
 
 def get_or_create(

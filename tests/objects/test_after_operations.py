@@ -10,9 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
+import redis
 
 import rapyer_core as rc
 from rapyer_core.requests import Update
+from rapyer_core.sessions import current
 from rapyer_core.watches import Watches
 from tests.objects.models import Achievement, Box, Hero, Player, Stats
 
@@ -204,6 +206,130 @@ async def test_an_instance_changed_while_it_is_saved_keeps_the_change_for_the_ne
     await rc.save(player)
     stored = await rc.get(Player, "alice")
     assert (stored.coins, stored.metadata, player.coins) == (5, {"k": "v"}, 7)
+
+
+class Beside:
+    """Runs something once, beside the next write: before it is sent, or when its reply has come."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]], after: bool) -> None:
+        self.action: Callable[[], Awaitable[Any]] | None = action
+        self.after = after
+        loop = current(None).loop
+        monkeypatch.setattr(loop.pool, "send", self.wrapped(loop.pool.send))
+        monkeypatch.setattr(loop.pool, "flow", self.wrapped(loop.pool.flow))
+        monkeypatch.setattr(loop.watches, "update", self.wrapped(loop.watches.update))
+
+    def wrapped(self, plain: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def run(*arguments: Any) -> Any:
+            action, self.action = self.action, None
+            if action is not None and not self.after:
+                await action()
+            came = await plain(*arguments)
+            if action is not None and self.after:
+                await action()
+            return came
+
+        return run
+
+
+async def _save_forty(box: Box) -> None:
+    await rc.save_many([box, *(Box(f"other{number}") for number in range(40))])
+
+
+WHOLE: dict[str, Callable[[Box], Awaitable[Any]]] = {
+    "save": rc.save,
+    "save exactly once": lambda box: rc.save(box, exactly_once=True),
+    "save_many": lambda box: rc.save_many([box]),
+    "save_many exactly once": lambda box: rc.save_many([box], exactly_once=True),
+    "save_many in parts": _save_forty,
+}
+
+BESIDE: dict[str, Callable[[Box], Awaitable[Any]]] = {
+    "increment": lambda box: rc.increment(box, Box.counts["a"], 5),
+    "computed increment": lambda box: rc.increment(box, Box.real, 0.5),
+    "append": lambda box: rc.append(box, Box.items, "x"),
+    "put": lambda box: rc.put(box, Box.counts, "b", 2),
+    "pop": lambda box: rc.pop(box, Box.counts, "a"),
+    "add": lambda box: rc.add(box, Box.members, 7),
+    "clear": lambda box: rc.clear(box, Box.items),
+    "reload": rc.reload,
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE.keys())
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("whole", WHOLE.values(), ids=WHOLE.keys())
+async def test_what_comes_beside_a_whole_save_of_the_same_instance_is_not_written_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+    redis_client: redis.Redis,
+    whole: Callable[[Box], Awaitable[Any]],
+    after: bool,
+    beside: Callable[[Box], Awaitable[Any]],
+) -> None:
+    await rc.save(Box("b", text="stored", items=["c"], counts={"a": 3}))
+    box = Box("b", items=["i"], counts={"a": 1}, members={1})
+    with monkeypatch.context() as patch:
+        Beside(patch, lambda: beside(box), after)
+        await whole(box)
+    before: Any = redis_client.hgetall("Box:b")
+    box.number = 8
+    await rc.save(box)
+    now: Any = redis_client.hgetall("Box:b")
+    assert now == {**before, b"number": b"8"}
+
+
+async def test_what_was_shown_before_a_whole_save_does_not_hide_what_was_changed_since(
+    redis_client: redis.Redis,
+) -> None:
+    await rc.save(Box("b"))
+    box = Box("b")
+    await rc.increment(box, Box.real, 0.5)
+    box.real = 7.0
+    await rc.save(box)
+    box.real = 8.0
+    await rc.save(box)
+    assert redis_client.hget("Box:b", "real") == b"8.0"
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_an_instance_changed_while_it_is_saved_whole_keeps_the_change_for_the_next_save(
+    monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    box = Box("b", text="old")
+    await rc.save(rc.evolve(box))
+
+    async def change() -> None:
+        box.text = "new"
+        await rc.increment(box, Box.real, 0.5)
+
+    with monkeypatch.context() as patch:
+        Beside(patch, change, after)
+        await rc.save(box)
+    await rc.save(box)
+    assert (await rc.get(Box, "b")).text == "new"
+
+
+async def test_an_insert_remembers_what_was_written_right_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box("b")
+    with monkeypatch.context() as patch:
+        Beside(patch, lambda: rc.append(box, Box.items, "x"), after=True)
+        await rc.insert(box)
+    box.items.append("y")
+    await rc.save(box)
+    assert (await rc.get(Box, "b")).items == ["x", "y"]
+
+
+async def test_a_whole_save_in_a_transaction_remembers_what_was_written_right_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = Box("b")
+    with monkeypatch.context() as patch:
+        async with rc.transaction() as tx:
+            await tx.save(box)
+            Beside(patch, lambda: rc.append(box, Box.items, "x"), after=True)
+    box.items.append("y")
+    await rc.save(box)
+    assert (await rc.get(Box, "b")).items == ["x", "y"]
 
 
 async def test_save_after_overwrite_compares_with_what_was_overwritten() -> None:
