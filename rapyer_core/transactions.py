@@ -167,7 +167,9 @@ class Watched:
                     await self._session.run(attempt.operation(answer))
             block.show(units)
         finally:
-            self.close()
+            block.close()
+            if self._watcher is not None:
+                self.close()
 
     def close(self) -> None:
         """End the block, unless it has ended already. What is still being read is nobody's then."""

@@ -81,11 +81,16 @@ def adopt_value(target: Target, slot: Slot, value: Any, raw: bytes) -> None:
 def _see_fields(target: Target, written: Mapping[bytes, bytes], entries: Iterable[Slot]) -> None:
     """Note that fields were written that the instance shows. entries: those of them that are entries of dicts."""
     otherwise: Fields = {}
+    last: Slot | None = None
     for slot in entries:
-        own = slot.parent.empty if slot.parent is not None else None
+        parent = slot.parent
+        if parent is last and parent is not None:
+            continue
+        own = parent.empty if parent is not None else None
         if own is None:
             break
         otherwise.update(own)
+        last = parent
     else:
         see_fields(target.obj, target.pk, written, otherwise)
         return
@@ -98,7 +103,11 @@ def adopt_fields(target: Target, values: Collection[tuple[Slot, Any, bytes, Any]
     if obj is None or target.collection.model.frozen:
         return
     shown = show_fields(obj, values)
-    _see_fields(target, shown, [slot for slot, _, _, _ in values if slot.attribute is None and slot.name in shown])
+    entries: list[Slot] = []
+    for slot, _, _, _ in values:
+        if slot.attribute is None and slot.name in shown:
+            entries.append(slot)
+    _see_fields(target, shown, entries)
 
 
 def adopt_all(target: Target, slots: Iterable[Slot], after: Fields) -> None:
