@@ -68,22 +68,20 @@ def fence_for(target: Target, name: str) -> Fence:
     return Fence(key, secrets.token_hex(16).encode(), name, target)
 
 
-def acquire(ctx: Context, fence: Fence, lease: float, timeout: float) -> Operation[Hold]:
+def acquire(ctx: Context, fence: Fence, lease: float, timeout: float, busy: bool = False) -> Operation[Hold]:
     """Take the lock for lease seconds; LockTimeout when it cannot be had within timeout seconds.
 
-    Safe to send again after a lost reply: a lock that holds our token is ours.
+    Safe to send again after a lost reply: a lock that holds our token is ours. busy: somebody else had it just now.
     """
     start = clock()
     wait = FIRST_WAIT
-    relied = False
+    relied = busy and timeout > 0 and (yield Listen(fence.key, min(timeout, wait)))
     while True:
         stop: Exception
         free_in: float | None = None
         sent = clock()
         try:
-            taken, owner, ends = yield Batch(
-                [_set(fence, lease), (b"GET", fence.key), (b"PTTL", fence.key)],
-            )
+            taken, owner, ends = yield Batch([_set(fence, lease), (b"GET", fence.key), (b"PTTL", fence.key)])
             if isinstance(taken, ServerError):
                 raise refused(fence.target, taken)
             if taken is not None:
@@ -143,6 +141,10 @@ class Entry:
     def taken(self, replies: Sequence[Reply]) -> bool:
         """Whether the lock was taken."""
         return list(replies[:2]) == [b"OK", b"OK"]
+
+    def busy(self, replies: Sequence[Reply]) -> bool:
+        """Whether somebody has it."""
+        return replies[0] is None
 
     def holds(self, replies: Sequence[Reply]) -> bool:
         """Whether the other locks are still held."""

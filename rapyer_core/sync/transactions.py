@@ -100,19 +100,19 @@ class Watched:
         block.add(targets, self._session.run(enter(block.ctx, targets)), shown)
         return then(targets)
 
-    def take(self, entry: locks.Entry) -> Hold | None:
-        """Take a lock, and read objects that are new to the block; None: it is not free, or nothing can be watched.
+    def take(self, entry: locks.Entry) -> Hold | bool:
+        """Take a lock, and read objects that are new to the block; else, whether somebody has it, if that is known.
 
         Errors as of ``Block.add``; the lock may be taken then.
         """
         if (self._since is not None and self._watcher is None) or not self._turn.acquire(False):
-            return None
+            return False
         done = False
         try:
             sent = clock()
             replies = self._ask(entry.watch)
             if replies is None or not entry.taken(replies):
-                return None
+                return replies is not None and entry.busy(replies)
             self._lead += self._block.add(entry.targets, entry.read(replies))
             self._locks += (entry.fence.key,)
             if entry.holds(replies):
@@ -120,7 +120,7 @@ class Watched:
             done = True
             return Hold(entry.fence, entry.lease, sent + entry.lease)
         except Lost:
-            return None  # the ordinary way finds out whether it was taken
+            return False  # the ordinary way finds out whether it was taken
         finally:
             if not done:
                 self._leave()
@@ -487,12 +487,12 @@ class LockBlock(Generic[T]):
             except Conflict:
                 raise LockTimeout(**fence.target.data, name=fence.name, waited=time.monotonic() - start) from None
             try:
-                hold: Hold | None = None
+                hold: Hold | bool = False
                 if unread and fence is wanted[-1]:
                     hold = self._watched.take(locks.Entry(fence, self._lease, scope.fences, unread))
-                if hold is None:
+                if isinstance(hold, bool):
                     left = max(0.0, patience - (time.monotonic() - start))
-                    hold = self._session.run(locks.acquire(self._session.context, fence, self._lease, left))
+                    hold = self._session.run(locks.acquire(self._session.context, fence, self._lease, left, busy=hold))
             except BaseException as error:
                 try:
                     # Turned down, it is nobody's; after anything else the server may hold it in our name.
