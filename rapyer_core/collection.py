@@ -251,23 +251,28 @@ class Collection(Generic[T]):
     def pk_text(self, pk: Any) -> str:
         """The text of a primary key given as the Key field's value, or as a generated id."""
         slot = self.key_slot
+        text: str | None
         if slot is not None:
             try:
                 text = slot.encode(pk).decode()
             except RapyerError:
                 with self.named(None):
                     raise
+            except UnicodeDecodeError:
+                text = None  # refused below, so that no context quotes the key
         elif isinstance(pk, str):
             text = pk
         else:
             raise self._bad_pk(EncodeError, f"a primary key of type str is expected, not {type(pk).__name__}")
-        if not text:
-            raise self._bad_pk(ConstraintError, "a primary key cannot be empty")
-        if not text.isascii():
+        if text is not None and not text.isascii():
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise self._bad_pk(EncodeError, "a primary key must be encodable as UTF-8") from None
+                text = None
+        if text is None:
+            raise self._bad_pk(EncodeError, "a primary key must be encodable as UTF-8")
+        if not text:
+            raise self._bad_pk(ConstraintError, "a primary key cannot be empty")
         return text
 
     def _bad_pk(self, kind: type[RapyerError], reason: str) -> RapyerError:

@@ -188,3 +188,18 @@ def test_a_key_is_found_quickly_as_it_is_found_slowly(pk: str, prefix: str) -> N
         except rc.RapyerError as error:
             found = type(error)
         assert found == expected
+
+
+@redis_model(name="Raw")
+@dataclass
+class Raw:
+    key: Key[bytes]
+
+
+async def test_a_key_whose_text_is_no_utf_8_is_refused_without_quoting_it() -> None:
+    await rc.save(Raw("é".encode()))
+    assert await rc.get(Raw, "é".encode()) == Raw("é".encode())
+    for call in (lambda: rc.save(Raw(b"secret\xff")), lambda: rc.get(Raw, b"secret\xff")):
+        with pytest.raises(rc.EncodeError, match="a primary key must be encodable as UTF-8") as caught:
+            await call()
+        assert caught.value.__context__ is None
