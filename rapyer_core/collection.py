@@ -17,6 +17,7 @@ from rapyer_codecs import (
     default_registry,
 )
 from rapyer_codecs.common import is_text
+from rapyer_codecs.interrupts import is_interrupt
 from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.rules import Rule
 from rapyer_core.errors import DecodeError, EncodeError
@@ -325,7 +326,9 @@ class Collection(Generic[T]):
         front, mapper = front_of_object(key, self._end_of_front), self.mapper
         try:
             framed = mapper.frame_common(obj, front)
-        except Exception:
+        except Exception as error:
+            if is_interrupt(error):
+                raise
             framed = None  # uncommon, or wrong
         if framed is None:
             try:
@@ -392,8 +395,10 @@ class Collection(Generic[T]):
                 if place is None or (place and reply[place] == pk.encode()):
                     remember_reply(obj, pk, reply)
                     return obj
-            except Exception:
-                pass  # not in the usual order, or wrong: found out, and worded, below
+            except Exception as error:
+                # Not in the usual order, or wrong: found out, and worded, below.
+                if is_interrupt(error):
+                    raise
         fields = dict(zip(reply[::2], reply[1::2], strict=True))
         version = fields.pop(EXISTS, None)
         if version is None:

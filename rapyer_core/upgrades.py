@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rapyer_codecs import DecodeError, RapyerError, Registry, StoredFields
+from rapyer_codecs.interrupts import is_interrupt
 from rapyer_codecs.lean import dataclass
 from rapyer_core.errors import UnknownVersion
 
@@ -38,6 +39,8 @@ class Upgrade:
         except RapyerError as error:
             ours = error
         except Exception as error:
+            if is_interrupt(error):
+                raise
             theirs = type(error).__name__
         if ours is not None:
             ours.__cause__ = None

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from .codec import plain_type
 from .dumping import DumpCode
 from .framed import FramedCode
+from .interrupts import is_interrupt
 from .loading import LoadCode
 from .names import SMALL, index
 from .paired import OWN, PairsCode
@@ -103,9 +104,9 @@ def _else(source: Source, function: Callable[[Any], Any] | None, argument: str) 
         return
     with source.block("try:"):
         yield
-    with source.block("except Exception:"):
-        # Outside of the handler, so that no context quotes a value.
-        source.line("pass")
+    with source.block("except Exception as error:"), source.block("if is_interrupt(error):"):
+        source.line("raise")
+    # Outside of the handler, so that no context quotes a value.
     source.line(f"return {source.constant(function, 'slowly')}({argument})")
 
 
@@ -168,6 +169,7 @@ COMMON: Mapping[str, Any] = {
     "counts": COUNTS,
     "entries": _entries,
     "index": index,
+    "is_interrupt": is_interrupt,
     "islice": islice,
     "new": object.__new__,
     "numbered": numbered,

@@ -11,6 +11,7 @@ from .changes import Diff
 from .errors import DecodeError, DecodeLimitExceeded, LimitExceeded, RapyerError
 from .framing import framed_object
 from .generate import Compiled, Slowly, compile_class
+from .interrupts import is_interrupt
 from .lean import dataclass
 from .paired import OWN
 from .paths import Steps
@@ -112,8 +113,10 @@ class Mapper(Generic[T]):
     def _load_slowly(self, fields: Mapping[bytes, bytes]) -> T:
         try:
             loaded: T = self._compiled.load_some(fields)
-        except Exception:
-            pass  # uncommon, or wrong: the shapes know, and word the error
+        except Exception as error:
+            # Uncommon, or wrong: the shapes know, and word the error.
+            if is_interrupt(error):
+                raise
         else:
             return loaded
         return self._load(fields)
@@ -166,7 +169,9 @@ class Mapper(Generic[T]):
         located = tuple(self.root.located(error) for error in errors)
         try:
             obj: Any = self.shape.plan.make(values) if complete else self.shape.plan.make_bare(values)
-        except Exception:
+        except Exception as error:
+            if is_interrupt(error):
+                raise
             obj = BAD  # refused below, so that no context quotes a value
         if obj is BAD:
             raise self._all_bad([*errors, DecodeError("the class refused the stored values", field=b"")])
@@ -209,8 +214,10 @@ class Mapper(Generic[T]):
         """
         try:
             return self.frame_common(obj, front)
-        except Exception:
-            pass  # uncommon, or wrong: the shapes know, and word the error
+        except Exception as error:
+            # Uncommon, or wrong: the shapes know, and word the error.
+            if is_interrupt(error):
+                raise
         return framed_object(front, self._dump(obj))
 
     def place_in_pairs(self, name: bytes) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import UnsupportedType
 from .hints import is_union, name_of, origin_of, peel
+from .interrupts import is_interrupt
 from .lean import dataclass
 
 __all__ = ["Rule", "check_fit", "rules_of"]
@@ -40,7 +41,9 @@ class Rule:
         """Whether a value (other than None) keeps the rule."""
         try:
             return bool(self.test(value))
-        except Exception:  # such as the comparison of a Decimal NaN
+        except Exception as error:  # such as the comparison of a Decimal NaN
+            if is_interrupt(error):
+                raise
             return False
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 from .codec import Codec, plain_type
 from .errors import DecodeError, DecodeLimitExceeded, EncodeError, LimitExceeded, PathError, RapyerError
 from .hints import name_of
+from .interrupts import is_interrupt
 from .json_text import dump_json, load_json
 from .lean import dataclass, field
 from .limits import Limits
@@ -378,7 +379,9 @@ class Leaf(Shape):
         except RapyerError as error:
             error.field = error.field or name
             raise
-        except Exception:
+        except Exception as error:
+            if is_interrupt(error):
+                raise
             raw = None  # refused below, outside of the handler, so that no context quotes the value
         if raw is None:
             self.refuse(value, name)
@@ -396,7 +399,9 @@ class Leaf(Shape):
             return self.codec.decode(raw)
         except LimitExceeded as error:
             reason, kind = error.reason, DecodeLimitExceeded
-        except Exception:
+        except Exception as error:
+            if is_interrupt(error):
+                raise
             reason = f"the stored text is not {_article(self.tag)}"
         # Raised here, outside of the handler, so that no context quotes the text.
         raise kind(reason, field=name, target=self.tag, raw=raw)

@@ -12,6 +12,7 @@ from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_cl
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
 from ..hints import former_names_of, metadata_of, name_of, origin_of
+from ..interrupts import is_interrupt
 from ..lean import dataclass
 from ..markers import Alias
 from ..names import escape, join, unescape
@@ -272,7 +273,9 @@ class RecordShape(Shape):
             return BAD
         try:
             return self.plan.make(values)
-        except Exception:
+        except Exception as error:
+            if is_interrupt(error):
+                raise
             return stored.bad(name, self.tag, None, "the class refused the stored values")
 
     # -- rules -----------------------------------------------------------------------------------------------
