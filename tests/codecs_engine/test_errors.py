@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -235,3 +236,26 @@ def test_a_text_path_to_nowhere(text: str) -> None:
     with pytest.raises(PathError) as caught:
         MAPPER.parse(text)
     assert caught.value.path == text
+
+
+@dataclass
+class Required:
+    number: int
+
+
+@dataclass
+class Careless:
+    """A default that cannot be made, as long as nobody needs it."""
+
+    name: str
+    part: Required = field(default_factory=cast("Callable[[], Required]", Required))
+
+
+def test_a_default_that_cannot_be_made_does_not_hide_what_cannot_be_read() -> None:
+    mapper = default_registry.mapper(Careless)
+    stored = {b"name": b"a", b"part.number": b"1"}
+    assert mapper.load(stored) == mapper._load(stored) == Careless("a", Required(1))
+    with pytest.raises(DecodeError) as caught:
+        mapper.load({**stored, b"name": b"\xff"})
+    assert [error.path for error in caught.value.errors] == ["name"]
+    assert mapper.load_partly({**stored, b"name": b"\xff"}, {"name": "b"})[0] == Careless("b", Required(1))

@@ -4,7 +4,7 @@ a tag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -379,7 +379,17 @@ def part_default(default: Default, part: Part, shape: RecordShape) -> Default:
         return shape.plan.get(default(), part.name)
 
     # The default of an Optional or of a base class may be something without this part.
-    return inherited if shape.kin(default()) else part.default
+    return inherited if shape.kin(_made(default)) else part.default
+
+
+def _made(default: Callable[[], Any]) -> Any:
+    """A default; None where it cannot be made: that matters only if there is no other value."""
+    try:
+        return default()
+    except Exception as error:
+        if is_interrupt(error):
+            raise
+        return None
 
 
 def _may_be_ruled(registry: Registry, subclass: type, seen: set[Shape]) -> bool:
