@@ -121,6 +121,11 @@ class Context:
             return self.collection(model).target(pk)
         if hasattr(type(obj), "__rapyer_draft__"):
             raise TypeError("a draft belongs to its block, which commits what is done to it: give the object or a ref")
+        if isinstance(obj, type):
+            name = obj.__qualname__
+            raise TypeError(f"an object is expected, not the class {name}: give an instance, or ref({name}, pk)")
+        if type(obj).__module__ == "builtins":
+            raise TypeError(f"an object of a model, or ref(Model, pk), is expected, not {type(obj).__name__}")
         raise not_a_model(type(obj))
 
 

@@ -34,4 +34,8 @@ def render(steps: Steps) -> str:
 
 
 def _key(key: Hashable) -> str:
-    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(key, str) else repr(key)
+    if not isinstance(key, str):
+        return repr(key)
+    # A lone surrogate could not be printed.
+    text = key.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "backslashreplace").decode()
+    return f'"{text}"'

@@ -85,6 +85,8 @@ def get_many(
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection_of(cls)
+    if isinstance(pks, str | bytes):
+        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list, or use get()")
     addresses = [collection.address(pk) for pk in pks]
     objects: list[T | None] = []
     coming, load = iter(addresses), collection.load_reply
@@ -507,6 +509,8 @@ def get_or_create(
     ctx: Context, obj: Any, pk: Any = None, values: dict[str, Any] | None = None, *, exactly_once: bool | None = None
 ) -> Operation[tuple[Any, bool]]:
     """The stored object, or the given one (or one made of pk and values), created; and whether it was created."""
+    if not isinstance(obj, type) and (pk is not None or values):
+        raise TypeError("a primary key and values go with a model class, not with an object")
     made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
     target = _own_target(ctx, made)
     for _ in range(1000):

@@ -167,11 +167,50 @@ async def test_what_is_no_model_is_refused() -> None:
             await call()
 
 
-async def test_a_primary_key_goes_with_a_class_only() -> None:
-    with pytest.raises(TypeError):
-        await rc.exists(Player("a"), "a")
-    with pytest.raises(TypeError):
-        await rc.delete(Player("a"), "a")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: untyped.save(Player),
+        lambda: untyped.increment(Player, Player.coins, 1),
+        lambda: untyped.reload(Player),
+        lambda: untyped.delete_many([Player]),
+    ],
+)
+async def test_a_class_instead_of_an_object_is_named(call: Callable[[], Awaitable[Any]]) -> None:
+    with pytest.raises(TypeError, match=r"not the class Player: give an instance, or ref\(Player, pk\)"):
+        await call()
+
+
+@pytest.mark.parametrize("wrong", [None, "alice", ["alice"], 5])
+async def test_what_can_be_no_object_is_not_told_to_be_decorated(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="an object of a model, or ref"):
+        await rc.delete(wrong)
+
+
+async def test_one_text_is_no_list_of_primary_keys() -> None:
+    with pytest.raises(TypeError, match=r"several primary keys are expected, not one str"):
+        await rc.get_many(Player, "alice")
+
+
+async def test_a_primary_key_and_values_go_with_a_class_only() -> None:
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: rc.exists(Player("a"), "a"),
+        lambda: rc.delete(Player("a"), "a"),
+        lambda: untyped.get_or_create(Player("a"), "a"),
+        lambda: untyped.get_or_create(Player("a"), coins=5),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="with a model class, not with an object"):
+            await call()
+    assert not await rc.exists(Player, "a")
+
+
+async def test_an_error_about_a_key_that_has_no_utf8_can_be_printed() -> None:
+    await rc.save(Player("a"))
+    with pytest.raises(rc.PathError) as caught:
+        await rc.put(rc.ref(Player, "a"), Player.metadata, "\ud800", "x")
+    assert "\\ud800" in str(caught.value)
+    assert str(caught.value).encode()
 
 
 WRONG_TYPE: list[Write] = [
