@@ -467,6 +467,8 @@ def test_of_many_objects_only_those_under_way_are_in_doubt(proxy: Proxy) -> None
     with pytest.raises(rc.OutcomeUnknown) as unknown:
         rc.save_many([Player(f"p{number}") for number in range(200)])
     written = FIRST + MOST
-    assert unknown.value.sent[0] == f"blocking_player:p{written}"
+    # The end of the connection may take replies with it that had come and were not read yet.
+    assert unknown.value.sent[0] in [f"blocking_player:p{first}" for first in (0, FIRST, written)]
+    assert f"blocking_player:p{written}" in unknown.value.sent
     known = rc.get_many(Player, [f"p{number}" for number in range(written)])
     assert None not in known
