@@ -58,6 +58,9 @@ def diff(root: RecordShape, before: Stores, after: Stores) -> Diff:
         return Diff({}, [], [])
     if any(name not in before for name in put):
         _leave_defaults(root, before, after, put)
+    for name in [name for name in put if name in before]:
+        if _reads_the_same(root, name, before, after):
+            del put[name]
     known = [name for name in gone if _trail(root, name, before)[1]]
     find = _Units(root, before, after)
     units = {name: find.unit(name) for name in [*put, *known]}
@@ -119,6 +122,30 @@ def _leave_defaults(root: RecordShape, before: Stores, after: Stores, put: dict[
                 break
 
 
+def _reads_the_same(root: RecordShape, name: bytes, before: Stores, after: Stores) -> bool:
+    """Whether a text that is not what would be written today is read as the same value: of a packed class that has
+    grown, of a codec that takes several texts for one value.
+    """
+    shape: Shape = root
+    own: bytes | None = None
+    at = b""
+    place: Shape = root
+    for segment in name.split(b"."):
+        below = shape.below(segment, own)
+        at = join(at, segment)
+        chosen = None if below is None else below.chosen(after.get(at))
+        if below is None or chosen is None or chosen.shape is None:
+            return False
+        place, shape, own = below, chosen.shape, chosen.own
+    if not isinstance(shape, Leaf) or shape.is_strict or own is None:
+        return False
+    old, new = place.chosen(before[name]), place.chosen(after[name])
+    try:
+        return old.tag == new.tag and old.own is not None and shape.encode(shape.decode(old.own)) == own
+    except RapyerError:
+        return False
+
+
 class _Later(NamedTuple):
     """A field of a class that is not stored yet, and what it is read as."""
 
@@ -140,6 +167,8 @@ def _later_fields(root: RecordShape, name: bytes, before: Stored, after: Stored)
             chosen = shape.chosen(after.get(at))
             if chosen.shape is None or chosen.tag != shape.chosen(before.get(at)).tag:
                 return
+            if before.get(at) is not None and after.get(at) is None:
+                return  # the text that said it is there goes: something else has to
             shape, own = chosen.shape, chosen.own
         below, holder = shape.below(segment, own), at
         if below is None:

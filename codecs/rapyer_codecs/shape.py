@@ -364,6 +364,11 @@ class Leaf(Shape):
         return None if self.inline is None else _direct(self.inline, self.limits.value)
 
     @property
+    def is_strict(self) -> bool:
+        """Whether it is known that each of its values has one text."""
+        return self.inline is not None and self.type in (int, str, float, bool, bytes)
+
+    @property
     def tag(self) -> str:
         return self._tag
 

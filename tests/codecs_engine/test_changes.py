@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from rapyer_codecs import Diff, Item, Mapper, default_registry
+from rapyer_codecs import Codec, Diff, Item, Mapper, Packed, default_registry
 
 from .classes import Animal, Lion
 
@@ -236,6 +236,52 @@ def test_another_thing_is_written_with_all_its_fields(change: Callable[[Member],
     whole = {name: text for name, text in after.items() if name.startswith(thing + b".") and STORED.get(name) != text}
     assert thing + b".notes.0" in whole
     assert whole.items() <= MEMBER.diff(STORED, after).put.items()
+
+
+@dataclass
+class Packs:
+    score: int
+    stats: Packed[Stats]
+    some: Packed[Stats] | None
+    several: list[Packed[Stats]]
+    hexed: Annotated[int, Codec(lambda number: f"{number:x}", lambda raw: int(raw, 16))]
+
+
+PACKS = default_registry.mapper(Packs)
+PACKED: Fields = {
+    b"score": b"1",
+    b"stats": b'{"wins":1}',
+    b"some": b"{}",
+    b"several": b"1",
+    b"several.0": b'{"losses":2}',
+    b"hexed": b"FF",
+}
+
+
+def test_an_entry_of_a_class_that_had_no_fields_stays_there() -> None:
+    """Such a class has an own field in place of fields."""
+    stored = {b"pets": b"{}", b"pets.a": b"{}", b"squad": b"1", b"squad.0": b"{}", b"best": b"{}", b"stats": b"{}"}
+    loaded = MAPPER.load(stored)
+    assert (loaded.pets, loaded.squad, loaded.best) == ({"a": Stats()}, [Stats()], Stats())
+    loaded.score = 2
+    diff = MAPPER.diff(stored, MAPPER.dump(loaded))
+    after = {name: text for name, text in {**stored, **diff.put}.items() if name not in diff.drop}
+    assert MAPPER.load(after) == loaded
+
+
+def test_another_text_of_the_same_value_is_left_alone() -> None:
+    """A packed class that has grown; a codec that takes several texts."""
+    loaded = PACKS.load(PACKED)
+    assert loaded == Packs(1, Stats(1), Stats(), [Stats(0, 2)], 255)
+    assert PACKS.diff(PACKED, PACKS.dump(loaded)) == Diff({}, [], [])
+    loaded.score = 2
+    loaded.stats.losses = 3
+    loaded.hexed = 1
+    diff = PACKS.diff(PACKED, PACKS.dump(loaded))
+    assert diff.put == {b"score": b"2", b"stats": b'{"wins":1,"losses":3}', b"hexed": b"1"}
+    loaded.several.append(Stats())
+    loaded.some = None
+    assert PACKS.diff(PACKED, PACKS.dump(loaded)).put.keys() - diff.put.keys() == {b"several", b"several.1", b"some"}
 
 
 def test_a_default_that_holds_entries_is_written_whole_when_it_changes() -> None:
