@@ -39,7 +39,7 @@ class Draft(Copied):
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The class that it stands for: for isinstance, and for super() in methods of the class."""
-        return _class_of(self.__slot__)
+        return _class_of_value(self)
 
     def __getattr__(self, name: str) -> Any:
         if _is_special(name):
@@ -49,7 +49,7 @@ class Draft(Copied):
             child = slot.child(name)
         except RapyerError:
             self.__recorder__.check_there()
-            return _class_member(self, _class_of(slot), name)
+            return _class_member(self, _class_of_value(self), name)
         return _read(self, child, sys._getframe(1))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -57,7 +57,7 @@ class Draft(Copied):
         try:
             child = slot.child(name)
         except RapyerError:
-            if not _set_property(self, _class_of(slot), name, value):
+            if not _set_property(self, _class_of_value(self), name, value):
                 raise
             return
         store(opened(self)[0], child, value, sys._getframe(1))
@@ -103,8 +103,33 @@ def _class_of(slot: Slot) -> type:
     return cast(type, getattr(hint, "__origin__", hint))
 
 
+def _class_of_value(draft: Draft) -> type:
+    """The class of the value at the place, which may be a subclass of the declared one. Which it is counts as read."""
+    declared = _class_of(draft.__slot__)
+    if not draft.__slot__.steps or not declared.__subclasses__():
+        return declared
+    recorder, slot = opened(draft)
+    recorder.note(slot, tree=False)
+    value = recorder.held(slot)
+    return type(value) if isinstance(value, declared) else declared
+
+
+def _is_own_field(cls: type, slot: Slot, name: str) -> bool:
+    """Whether a name that the declared class has no field of is a field of the subclass."""
+    if cls is _class_of(slot):
+        return False
+    attributes = getattr(cls, "__attrs_attrs__", ())
+    return name in getattr(cls, "__dataclass_fields__", ()) or any(each.name == name for each in attributes)
+
+
 def _class_member(draft: Draft, cls: type, name: str) -> Any:
     """A method or property of the class, working on the draft; methods that go to the server are refused."""
+    if _is_own_field(cls, draft.__slot__, name):
+        declared = _class_of(draft.__slot__).__name__
+        raise AttributeError(
+            f"{cls.__name__}.{name} is a field of a subclass, and the place {draft.__slot__.text} is declared as "
+            f"{declared}: a draft has the fields of {declared} only; take a copy (copy.copy) and assign it when changed"
+        )
     for base in cls.__mro__:
         if name in base.__dict__:
             special = base.__dict__.get("__rapyer_in_drafts__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -124,9 +125,29 @@ async def test_the_draft_of_a_subclass_keeps_what_it_is(redis_client: redis.Redi
         assert isinstance(d.engine, Engine)
         d.engine.power += 1
         d.engine.fuel = "gas"
-        assert d.engine.tuned() == 16
-    assert (await get(Car, "c")).engine == Turbo(16, "gas")
+        assert isinstance(d.engine, Turbo)
+        assert d.engine.tuned() == 106
+        with pytest.raises(AttributeError, match=r"Turbo\.boost is a field of a subclass, and the place engine"):
+            assert cast(Any, d.engine).boost
+        assert copy.copy(d.engine) == Turbo(106, "gas")
+    assert (await get(Car, "c")).engine == Turbo(106, "gas")
     assert redis_client.hget("Car:c", "engine") == b"~Turbo:{}"
+
+
+async def test_which_class_a_nested_object_is_of_counts_as_read() -> None:
+    with pytest.raises(Conflict) as caught:
+        async with pipeline(one()) as d:
+            d.price = 20 if isinstance(d.engine, Turbo) else 10
+            await assign(one(), Car.engine, Turbo())
+    assert caught.value.fields == ("engine",)
+    async with pipeline(one()) as d:
+        d.engine.tuned()
+        await assign(one(), Car.price, 7)
+    assert (await get(Car, "c")).engine == Turbo(101)
+    async with pipeline(one()) as d:
+        d.engine = Engine(3)
+        assert not isinstance(d.engine, Turbo)
+        assert d.engine.tuned() == 13
 
 
 async def test_a_nested_read_is_checked_and_one_that_comes_back_is_not() -> None:
