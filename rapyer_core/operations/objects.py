@@ -432,8 +432,9 @@ def save_many(
 ) -> Operation[None]:
     """Save several objects, each all or nothing, in few round trips.
 
-    One that cannot be saved keeps none of the others from it; its error is raised at the end (the first, of several).
-    Where the server refuses, it is asked for no more of that kind: never loaded ones, and loaded ones.
+    One that cannot be saved keeps none of the others from it; its error is raised at the end (of several, the first,
+    refusals of the server before others). Where the server refuses, it is asked for no more of that kind: never loaded
+    ones, and loaded ones.
     """
     once = ctx.exactly_once if exactly_once is None else exactly_once
     fresh: list[Whole] = []
@@ -450,20 +451,22 @@ def save_many(
                 continue
             earlier[id(obj)] = state
         fresh.append((target, collection.frame(obj, pk, key)))
+    refusals: list[RapyerError] = []
     failed: list[RapyerError] = []
     try:
         yield from _save_all_whole(ctx, fresh, once, earlier)
     except NotApplied as error:
-        failed.append(error)
+        refusals.append(error)
     try:
         for group in _groups(loaded):
             failed += yield from _save_group(ctx, group, once)
     except RapyerError as error:
-        failed.insert(0, error)
-    if failed:
-        for other in failed[1:]:
-            failed[0].add_note(f"not saved either: {other}")
-        raise failed[0]
+        refusals.append(error)
+    errors = [*refusals, *failed]
+    if errors:
+        for other in errors[1:]:
+            errors[0].add_note(f"not saved either: {other}")
+        raise errors[0]
 
 
 def _groups(units: Sequence[SaveChanges]) -> Iterator[list[SaveChanges]]:

@@ -11,6 +11,7 @@ import redis
 import rapyer_core as rc
 from rapyer_core.states import state_of
 from tests.objects.models import Box
+from tests.support.builds import Build
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def full(redis_client: redis.Redis) -> Iterator[redis.Redis]:
 
 
 async def test_a_server_without_memory_refuses_new_objects_and_takes_what_makes_others_smaller(
-    full: redis.Redis,
+    full: redis.Redis, build: Build
 ) -> None:
     loaded = [Box(f"b{number}", counts={"a": 1, "b": 2}) for number in range(120)]
     await rc.save_many(loaded)
@@ -33,7 +34,9 @@ async def test_a_server_without_memory_refuses_new_objects_and_takes_what_makes_
         await rc.save_many([*new, *loaded])
     assert (caught.value.code, caught.value.pk) == ("OOM", "n0")
     assert not any(state_of(box).loaded for box in new)
-    assert not any(full.hexists(f"Box:b{number}", "counts.a") for number in range(120))
+    # Without memory, older servers queue nothing in a MULTI.
+    left = 120 if build.name == "redis-7.0" else 0
+    assert sum(full.hexists(f"Box:b{number}", "counts.a") for number in range(120)) == left
     full.config_set("maxmemory", 0)
     await rc.save_many([*new, *loaded])
     assert await rc.get_many(Box, [box.name for box in (*new, *loaded)]) == [*new, *loaded]
