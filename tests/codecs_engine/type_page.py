@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def _value(value: Any) -> str:
         return f"memoryview({value.tobytes()!r})"
     if isinstance(value, (set, frozenset)):
         return _sorted(value)
+    if isinstance(value, OrderedDict) and value:
+        return f"OrderedDict({list(value.items())!r})"  # Python 3.12 and later have another repr
     return repr(value).replace("\n", "")
 
 
