@@ -79,7 +79,7 @@ class Loop:
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
-        self.watches = Watches(self.pool, self.reserved, self.must_wait)
+        self.watches = Watches(self.pool, self.must_wait)
         self.tasks: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each task."""
 

@@ -153,23 +153,18 @@ def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> Non
     _set(obj, ATTRIBUTE, state)
 
 
-def remember_whole(obj: object, pk: str, stored: bytes) -> State | None:
-    """The same for an instance that was never loaded when it was written whole, if nothing else came meanwhile.
-
-    Otherwise nothing is noted, and the State that it has by now is returned.
+def remember_whole(obj: object, pk: str, stored: bytes) -> bool:
+    """The same for an instance that was never loaded when it was written whole, unless something else came meanwhile;
+    whether that is so, and it was noted.
     """
     try:
         now: State = _get(obj, ATTRIBUTE)
     except AttributeError:
         now = BLANK
     if now._stored is not None or type(now) is Shown:
-        return now
-    state = _new(State)
-    state.pk = pk
-    state._stored = stored
-    state.unread = None
-    _set(obj, ATTRIBUTE, state)
-    return None
+        return False
+    remember(obj, pk, stored)
+    return True
 
 
 def remember_reply(obj: object, pk: str, reply: list[bytes]) -> None:

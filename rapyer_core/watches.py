@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future, TimerHandle
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import copy_context
 
 from rapyer_core.errors import Conflict, PoolTimeout, SessionClosed
@@ -68,7 +68,7 @@ class Watcher(Member):
         self.future = future
         if group is None or group.is_over:
             future.set_result(None)
-        elif watches.closed or (watches.reserved and watches.must_wait(self.keys)):
+        elif watches.closed or watches.must_wait(self.keys):
             group.leaves()
             future.set_result(None)
         else:
@@ -93,10 +93,9 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, reserved: Collection[bytes], must_wait: Callable[[Sequence[bytes]], bool]) -> None:
-        """reserved: keys that somebody has to itself. must_wait: whether the running task waits for one of these."""
+    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """must_wait: whether the running task waits for one of these keys, which somebody else has to itself."""
         self.loop = asyncio.get_running_loop()
-        self.reserved = reserved
         self.must_wait = must_wait
         self._pool = pool
         # Blocks leave some connections to others, at least one, or they could not use the session.

@@ -17,6 +17,7 @@ from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.refusals import PASSING, refused
+from rapyer_core.packing import hgetall
 from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update, Watch
 from rapyer_core.retries import clock
 
@@ -131,12 +132,12 @@ class Entry:
     @property
     def watch(self) -> Watch:
         """What to ask."""
-        reads: list[Command] = [_set(self.fence, self.lease)]
+        keys = [target.key for target in self.targets]
+        others = [other.key for other in self.held]
         # Watched once it is taken: to take it would end the watching.
-        reads.append((b"WATCH", self.fence.key))
-        reads += [(b"GET", other.key) for other in self.held]
-        reads += [(b"HGETALL", target.key) for target in self.targets]
-        return [*[target.key for target in self.targets], *[other.key for other in self.held]], reads, True
+        taking = _set(self.fence, self.lease), (b"WATCH", self.fence.key)
+        reads = [*taking, *[(b"GET", other) for other in others], *[hgetall(key) for key in keys]]
+        return [*keys, *others], reads, True
 
     def taken(self, replies: Sequence[Reply]) -> bool:
         """Whether the lock was taken."""

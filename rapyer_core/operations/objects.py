@@ -317,7 +317,7 @@ def _saved_whole(saving: Saving, replies: list[Reply]) -> Any:
     if ServerError in map(type, replies):
         return UNUSUAL
     target, framed = saving[1]
-    if remember_whole(target.obj, target.pk, framed) is not None:
+    if not remember_whole(target.obj, target.pk, framed):
         _note_beside(target, framed, saving[2])
     return None
 
@@ -357,7 +357,7 @@ Earlier = Mapping[int, State]
 
 def _note_written(wholes: Wholes, earlier: Earlier) -> None:
     for target, framed in wholes:
-        if remember_whole(target.obj, target.pk, framed) is not None:
+        if not remember_whole(target.obj, target.pk, framed):
             _note_beside(target, framed, earlier.get(id(target.obj), BLANK))
 
 

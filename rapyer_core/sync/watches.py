@@ -5,7 +5,7 @@ Each operation under WATCH has a connection of its own, and those that write the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from rapyer_core.errors import Conflict
@@ -117,8 +117,8 @@ class Watches:
     closed = False
     """Whether the session was closed: no block writes any more."""
 
-    def __init__(self, pool: Pool, reserved: Collection[bytes], must_wait: Callable[[Sequence[bytes]], bool]) -> None:
-        """reserved: keys that somebody has to itself. must_wait: whether the running thread waits for one of these."""
+    def __init__(self, pool: Pool, must_wait: Callable[[Sequence[bytes]], bool]) -> None:
+        """must_wait: whether the running thread waits for one of these keys, which somebody else has to itself."""
         self.pool = pool
         self.must_wait = must_wait
         self.turns = Turns()

@@ -639,7 +639,7 @@ async def test_waiting_for_others_of_the_process_ends() -> None:
 async def test_a_connection_that_fails_at_once_keeps_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it may where tasks begin as soon as they are made (``asyncio.eager_task_factory``)."""
     pool = Pool(Settings("unix:///nowhere/at/all.sock"))
-    watches = Watches(pool, {}, lambda keys: False)
+    watches = Watches(pool, lambda keys: False)
 
     def at_once(work: Coroutine[Any, Any, None]) -> None:
         with pytest.raises(StopIteration):
