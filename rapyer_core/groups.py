@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextvars
 from asyncio import AbstractEventLoop, Future, TimerHandle
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from rapyer_core.errors import ServerRefused
 from rapyer_core.requests import (
     EXEC,
     MULTI,
     Command,
+    Decide,
     Failed,
     Lost,
     Others,
@@ -26,13 +27,43 @@ from rapyer_core.requests import (
     Watch,
     outcome,
 )
-from rapyer_core.transports.aio import Link
-
-if TYPE_CHECKING:
-    from rapyer_core.watches import Watcher, Watches
+from rapyer_core.transports.link import Link
 
 Answer = list[Reply] | ServerError | Failed | None
 """To an ``Update``; Failed: to be raised inside the operation."""
+
+
+class Scheduler(Protocol):
+    """Who makes groups, and is told how they fare."""
+
+    loop: AbstractEventLoop
+    closed: bool
+    """Whether the session was closed: no block writes any more."""
+    reading: int
+    """Groups that wait for the replies to their reads."""
+    must_wait: Callable[[Sequence[bytes]], bool]
+    """Whether the running task waits for one of these keys, which somebody else has to itself."""
+
+    def begins(self, group: Group) -> None:
+        """A group is about to read."""
+        ...
+
+    def ended(self, group: Group, link: Link) -> None:
+        """A group is done with its connection."""
+        ...
+
+    def apart(self, members: Sequence[Member]) -> None:
+        """Nothing was written because of one of them, or of another one: whose fault it was, each is to find out by
+        itself.
+        """
+        ...
+
+    def again(self, members: Sequence[Member]) -> None:
+        """Nothing was written because of somebody else: they are to try again."""
+        ...
+
+
+_NO_PAUSES: Iterator[float] = iter(())
 
 
 class Member:
@@ -76,6 +107,65 @@ class Member:
             self.future.set_exception(error)
 
 
+class Watcher(Member):
+    """A block under WATCH, from its wish to its end: a member of a group that reads first, and decides later."""
+
+    __slots__ = ("_left", "_scheduler", "group")
+
+    def __init__(self, scheduler: Scheduler, watch: Watch) -> None:
+        self._scheduler = scheduler
+        self.keys, self.reads, self.in_order = watch
+        self.future = Future(loop=scheduler.loop)
+        self.pauses = _NO_PAUSES
+        self.alone = self.tried = self._left = False
+        self.group: BlockGroup | None = None
+        """While something is watched."""
+
+    def replies(self) -> Awaitable[list[Reply] | None]:
+        """The replies to the reads, once the keys are watched. None: no connection to spare."""
+        return self.future
+
+    def more(self, watch: Watch) -> Awaitable[list[Reply] | None]:
+        """The replies to further reads, once these keys are watched as well. None: others share the connection, or
+        nothing is watched any more.
+        """
+        future: Future[list[Reply] | None] = Future(loop=self._scheduler.loop)
+        self.future = future
+        if self.group is None or not self.group.reads_more(watch):
+            future.set_result(None)
+        return future
+
+    def commit(self, decide: Decide) -> Awaitable[Answer]:
+        """Write what is decided on, if nothing watched has changed. Ends the watching.
+
+        None, too, when nothing is watched any more, or others may have the keys to themselves; nothing was decided
+        then. What is decided gets no replies.
+        """
+        self._left = True
+        scheduler, group = self._scheduler, self.group
+        future: Future[Answer] = Future(loop=scheduler.loop)
+        self.future = future
+        if group is None or group.is_over:
+            future.set_result(None)
+        elif scheduler.closed or scheduler.must_wait(self.keys):
+            group.leaves()
+            future.set_result(None)
+        else:
+            self.decide, self.context = decide, contextvars.copy_context()
+            group.wants(self)
+        return future
+
+    def leave(self) -> None:
+        """End the watching without writing."""
+        if self._left:
+            return
+        self._left = True
+        if self.group is None:
+            self.future.cancel()
+        else:
+            self.group.leaves()
+
+
 _SOMEBODY = ServerError("")
 """Stands for a refusal of what several wrote as one."""
 
@@ -89,15 +179,15 @@ class Group:
         "_places",
         "_reading",
         "_refused",
+        "_scheduler",
         "_spans",
-        "_watches",
         "keys",
         "members",
         "over",
     )
 
-    def __init__(self, watches: Watches, link: Link, members: list[Member]) -> None:
-        self._watches = watches
+    def __init__(self, scheduler: Scheduler, link: Link, members: list[Member]) -> None:
+        self._scheduler = scheduler
         self._link: Link | None = link
         self.members = members
         self.keys: Iterable[bytes] = members[0].keys
@@ -123,7 +213,7 @@ class Group:
                 keys, reads = self._put_together()
                 break
         # First: where the connection cannot be made, that may be known at once.
-        self._watches._begins(self)
+        self._scheduler.begins(self)
         link.post([(b"WATCH", *keys), *reads], self)
 
     def _put_together(self) -> tuple[Sequence[bytes], Sequence[Command]]:
@@ -171,12 +261,12 @@ class Group:
             else:
                 member.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
         self._end()
-        self._watches._again([member for member, _ in self._refused])
+        self._scheduler.again([member for member, _ in self._refused])
 
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._watches.reading -= 1
+            self._scheduler.reading -= 1
 
     def _cannot_watch(self, error: ServerError) -> None:
         for member in self.members:
@@ -247,8 +337,8 @@ class Group:
         if len(self._spans) == 1:
             self._spans[0][0].answer(Failed(error))
         else:
-            self._watches._apart([member for member, _, _ in self._spans])
-        self._watches._again([member for member, _ in self._refused])
+            self._scheduler.apart([member for member, _, _ in self._spans])
+        self._scheduler.again([member for member, _ in self._refused])
 
     def _was_run(self, replies: list[Reply]) -> None:
         last = replies[-1]
@@ -276,8 +366,8 @@ class Group:
             else:
                 again.append(member)
         self._end()
-        self._watches._apart(apart)
-        self._watches._again(again)
+        self._scheduler.apart(apart)
+        self._scheduler.again(again)
 
     def _came_to(self, replies: list[Reply], member: Member, start: int, count: int) -> Answer:
         """What an EXEC that failed, or had errors, came to for one of them. Errors of commands that ran are its own,
@@ -304,7 +394,7 @@ class Group:
     def _end(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            self._watches._ended(self, link)
+            self._scheduler.ended(self, link)
 
 
 class BlockGroup(Group):
@@ -312,8 +402,8 @@ class BlockGroup(Group):
 
     __slots__ = ("_scheduled", "_staying", "_watchers", "_wishes", "is_over")
 
-    def __init__(self, watches: Watches, link: Link, members: list[Watcher]) -> None:
-        super().__init__(watches, link, [*members])
+    def __init__(self, scheduler: Scheduler, link: Link, members: list[Watcher]) -> None:
+        super().__init__(scheduler, link, [*members])
         self._watchers = members
         self._wishes: list[Watcher] = []
         self._staying = len(members)
@@ -348,7 +438,7 @@ class BlockGroup(Group):
         keys, member.reads, member.in_order = watch
         member.keys = self.keys = (*member.keys, *keys)
         self._reading = True
-        self._watches._begins(self)
+        self._scheduler.begins(self)
         link.post([(b"WATCH", *keys), *member.reads], self)
         return True
 
@@ -360,7 +450,7 @@ class BlockGroup(Group):
             self._go()
         elif not self._scheduled:
             self._scheduled = True
-            self._watches.loop.call_soon(self._go)
+            self._scheduler.loop.call_soon(self._go)
 
     def leaves(self) -> None:
         """A member wants nothing any more."""

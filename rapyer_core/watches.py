@@ -11,80 +11,20 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future, TimerHandle
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextvars import copy_context
 
 from rapyer_core.errors import Conflict, PoolTimeout, SessionClosed
-from rapyer_core.groups import Answer, BlockGroup, Group, Member
-from rapyer_core.requests import Decide, Reply, Update, Watch
-from rapyer_core.transports.aio import Link, Pool
+from rapyer_core.groups import Answer, BlockGroup, Group, Member, Watcher
+from rapyer_core.requests import Update, Watch
+from rapyer_core.transports.aio import Pool
+from rapyer_core.transports.link import Link
+
+__all__ = ["Watcher", "Watches"]
 
 TOGETHER = 128
 """Operations of one group, at most."""
 
 STRANGERS = 32
 """Operations of one group that have no key in common, at most: the server works on one group while another decides."""
-
-
-_NO_PAUSES: Iterator[float] = iter(())
-
-
-class Watcher(Member):
-    """A block under WATCH, from its wish to its end: a member of a group that reads first, and decides later."""
-
-    __slots__ = ("_left", "_watches", "group")
-
-    def __init__(self, watches: Watches, watch: Watch) -> None:
-        self._watches = watches
-        self.keys, self.reads, self.in_order = watch
-        self.future = Future(loop=watches.loop)
-        self.pauses = _NO_PAUSES
-        self.alone = self.tried = self._left = False
-        self.group: BlockGroup | None = None
-        """While something is watched."""
-
-    def replies(self) -> Awaitable[list[Reply] | None]:
-        """The replies to the reads, once the keys are watched. None: no connection to spare."""
-        return self.future
-
-    def more(self, watch: Watch) -> Awaitable[list[Reply] | None]:
-        """The replies to further reads, once these keys are watched as well. None: others share the connection, or
-        nothing is watched any more.
-        """
-        future: Future[list[Reply] | None] = Future(loop=self._watches.loop)
-        self.future = future
-        if self.group is None or not self.group.reads_more(watch):
-            future.set_result(None)
-        return future
-
-    def commit(self, decide: Decide) -> Awaitable[Answer]:
-        """Write what is decided on, if nothing watched has changed. Ends the watching.
-
-        None, too, when nothing is watched any more, or others may have the keys to themselves; nothing was decided
-        then. What is decided gets no replies.
-        """
-        self._left = True
-        watches, group = self._watches, self.group
-        future: Future[Answer] = Future(loop=watches.loop)
-        self.future = future
-        if group is None or group.is_over:
-            future.set_result(None)
-        elif watches.closed or watches.must_wait(self.keys):
-            group.leaves()
-            future.set_result(None)
-        else:
-            self.decide, self.context = decide, copy_context()
-            group.wants(self)
-        return future
-
-    def leave(self) -> None:
-        """End the watching without writing."""
-        if self._left:
-            return
-        self._left = True
-        if self.group is None:
-            self.future.cancel()
-        else:
-            self.group.leaves()
 
 
 class Watches:
@@ -199,7 +139,7 @@ class Watches:
             self._scheduled = True
             self.loop.call_soon(self._gather)
 
-    def _begins(self, group: Group) -> None:
+    def begins(self, group: Group) -> None:
         """A group is about to read."""
         self.reading += 1
         if type(group) is not Group:
@@ -211,7 +151,7 @@ class Watches:
             group.over = self.loop.create_future()
             self.held.update(dict.fromkeys(group.keys, group.over))
 
-    def _ended(self, group: Group, link: Link) -> None:
+    def ended(self, group: Group, link: Link) -> None:
         """A group is done with its connection."""
         if type(group) is Group:
             self._busy.difference_update(group.keys)
@@ -233,7 +173,7 @@ class Watches:
 
     # -- again --
 
-    def _apart(self, members: Sequence[Member]) -> None:
+    def apart(self, members: Sequence[Member]) -> None:
         """Nothing was written because of one of them, or of another one: whose fault it was, each tries to find out by
         itself. What they had was no try.
         """
@@ -247,7 +187,7 @@ class Watches:
         if self._waiting:
             self._schedule()
 
-    def _again(self, members: Sequence[Member]) -> None:
+    def again(self, members: Sequence[Member]) -> None:
         """Nothing was written because of somebody else: those of the same keys rest, and try again together."""
         for member in members:
             pause = None if member.future.done() else next(member.pauses, None)

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from rapyer_core.errors import ServerRefused, SessionClosed
-from rapyer_core.requests import ALONE, READ, WRITE, Lost, outcome
+from rapyer_core.requests import ALONE, READ, WRITE, Lost, Reply, outcome
+from rapyer_core.transports.link import Link, Owner
 from rapyer_core.transports.replies import Part, Shared, deliver
 from rapyer_core.transports.wire import BEGIN, END
-
-if TYPE_CHECKING:
-    from rapyer_core.transports.aio import Link, Pool
 
 MANY = 64
 """Commands of one request from which on it gets a connection of its own: others would wait for its replies."""
@@ -41,12 +39,28 @@ Wish = tuple[bytes, int, Future[Any], int]
 """A packed request: bytes, number of commands, who waits, what it is."""
 
 
+class Lender(Owner, Protocol):
+    """Who has links for what cannot be shared."""
+
+    async def ask_alone(self, packed: bytes, count: int) -> list[Reply]:
+        """The replies to so many packed commands, on a connection that nobody shares."""
+        ...
+
+    def release(self, link: Link) -> None:
+        """Give a link back."""
+        ...
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """The task that does it, beside whoever asks."""
+        ...
+
+
 class Line:
     """A connection that all tasks of an event loop share."""
 
-    def __init__(self, pool: Pool, link: Link | None) -> None:
+    def __init__(self, lender: Lender, link: Link | None) -> None:
         """link: None where there is no connection to share; each request is then lent one of the pool's."""
-        self._pool = pool
+        self._lender = lender
         self._link = link
         self._outbox: list[Wish] = []
         self._scheduled = False
@@ -74,16 +88,16 @@ class Line:
             elif len(self._outbox) >= EARLY and replies is not None and replies.sound and replies.takes_more:
                 self._flush()
         elif kind is READ:
-            replies.send(packed, count, self._pool.due(), future)
+            replies.send(packed, count, self._lender.due(), future)
         else:
-            replies.send(BEGIN + packed + END, count + 2, self._pool.due(), Shared([(future, 0, count)]))
+            replies.send(BEGIN + packed + END, count + 2, self._lender.due(), Shared([(future, 0, count)]))
         return future
 
     async def _alone(self, packed: bytes, count: int, kind: int) -> Any:
         """The same on a connection that nobody shares."""
         if kind is READ:
-            return await self._pool.ask_alone(packed, count)
-        replies = await self._pool.ask_alone(BEGIN + packed + END, count + 2)
+            return await self._lender.ask_alone(packed, count)
+        replies = await self._lender.ask_alone(BEGIN + packed + END, count + 2)
         return outcome(replies, 0, count, alone=True)
 
     def _end_of_tick(self) -> None:
@@ -102,14 +116,14 @@ class Line:
         if replies is None or not replies.sound:
             self._outbox = wishes
             self._scheduled = True
-            self._connecting = self._pool.start(self._connect(link))
+            self._connecting = self._lender.start(self._connect(link))
             return
         if not replies.takes_more:
             self._outbox = wishes  # goes on when the connection does
             return
         wishes = self._measured(wishes)
         self._company = len(wishes) + bool(replies.waiting) > 1
-        replies.send_all(_joined(wishes), self._pool.due())
+        replies.send_all(_joined(wishes), self._lender.due())
 
     def _measured(self, wishes: list[Wish]) -> list[Wish]:
         """As many as one write may have; the rest waits for the next tick."""
@@ -138,10 +152,10 @@ class Line:
         elif link.replies is None:
             # A connection that we cannot read ourselves carries one request at a time.
             self._link = None
-            self._pool.release(link)
+            self._lender.release(link)
             wishes, self._outbox = self._outbox, []
             for packed, count, future, kind in wishes:
-                self._pool.spawn(deliver(self._alone(packed, count, kind), future))
+                self._lender.spawn(deliver(self._alone(packed, count, kind), future))
         else:
             link.replies.on_change = self._changed
             self._flush()
@@ -177,7 +191,7 @@ class Line:
             if link.replies is not None and link.replies.waiting:
                 last = self._loop.create_future()
                 link.post([(b"PING",)], last)
-                await asyncio.wait([last], timeout=self._pool.timeout)
+                await asyncio.wait([last], timeout=self._lender.timeout)
                 last.cancel()
             await link.close()
 

@@ -12,7 +12,7 @@ import redis
 
 import rapyer_core as rc
 from rapyer_core.requests import Command
-from rapyer_core.transports import aio, line, wire
+from rapyer_core.transports import aio, line, link, wire
 from tests.support.builds import on_every_server
 from tests.support.frames import commands_in, words
 
@@ -74,7 +74,8 @@ async def trips(session: rc.Session, monkeypatch: pytest.MonkeyPatch) -> Trips:
         return by_line(self, kind, packed, count)
 
     # What goes to the server is packed by its transport, or was packed before.
-    monkeypatch.setattr(aio, "pack", pack)
+    for module in (aio, link):
+        monkeypatch.setattr(module, "pack", pack)
     monkeypatch.setattr(line.Line, "send", send)
     pool = session.loop.pool
     monkeypatch.setattr(pool, "send", functools.partial(send, pool._line))

@@ -12,6 +12,8 @@ import pytest
 
 import rapyer_core
 import rapyer_core.sync
+from rapyer_core.groups import Scheduler
+from rapyer_core.watches import Watcher, Watches
 from tools import make_sync
 
 MODULES = ("repository", "sessions", "transactions", "waiting", "watches")
@@ -22,13 +24,13 @@ def public_names(module: types.ModuleType) -> set[str]:
 
 
 def own_members(module: types.ModuleType) -> dict[str, Any]:
-    """The public functions and classes that are defined there."""
+    """The public functions and classes that are defined there, or handed on from there."""
     return {
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_")
         and (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
+        and (value.__module__ == module.__name__ or name in getattr(module, "__all__", ()))
     }
 
 
@@ -84,9 +86,12 @@ def test_the_same_parameters(there: Any, here: Any) -> None:
     if not inspect.isclass(there):
         assert parameters(here) == parameters(there)
         return
-    assert methods(here).keys() == methods(there).keys()
-    for name, method in methods(there).items():
-        if name == "__init__" and there.__module__ == "rapyer_core.watches":
+    # What it is to its groups: threads have none.
+    names = methods(there).keys() - (vars(Scheduler).keys() - {"__init__"} if there is Watches else set())
+    assert methods(here).keys() == names
+    for name in names:
+        method = methods(there)[name]
+        if name == "__init__" and there is Watcher:
             continue  # how a watcher is made is a matter inside
         assert parameters(methods(here)[name]) == parameters(method), name
 
