@@ -134,7 +134,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
-        found = resolved(settings)
+        found, self._embedded = resolved(settings)
         self._loops = Places(lambda: Loop(found))
         self._closed = False
 
@@ -216,13 +216,20 @@ class Session:
         return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     async def close(self) -> None:
-        """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
+        """Close the connections of this event loop. What is asked afterwards is SessionClosed.
+
+        The embedded server, if it is one, ends with the last session that uses it.
+        """
         running = self._loops.pop()
         self._closed = True
-        if running is not None:
-            running.watches.closed = True
-            await running.pool.close()
-            await running.listener.close()
+        try:
+            if running is not None:
+                running.watches.closed = True
+                await running.pool.close()
+                await running.listener.close()
+        finally:
+            if self._embedded is not None:
+                self._embedded.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -324,7 +331,11 @@ async def init_rapyer(
     session = Session(
         Settings(redis_url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
     )
-    await session.run(greet())
+    try:
+        await session.run(greet())
+    except BaseException:
+        await session.close()
+        raise
     former, _default = _default, session
     if former is not None:
         await former.close()

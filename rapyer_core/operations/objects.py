@@ -85,8 +85,7 @@ def get_many(
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection_of(cls)
-    if isinstance(pks, str | bytes):
-        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list, or use get()")
+    _check_several(pks)
     addresses = [collection.address(pk) for pk in pks]
     objects: list[T | None] = []
     coming, load = iter(addresses), collection.load_reply
@@ -130,6 +129,19 @@ def target_of(ctx: Context, obj: Any, pk: Any) -> Target:
     if pk is not None:
         raise TypeError("a primary key goes with a model class, not with an object")
     return ctx.target(obj)
+
+
+def targets_of(ctx: Context, objs: Any, pks: Iterable[Any] | None) -> list[Target]:
+    """The targets of ``f([obj, ...])`` or ``f(Player, [pk, ...])``."""
+    if pks is None:
+        return [ctx.target(obj) for obj in objs]
+    _check_several(pks)
+    return [target_of(ctx, objs, pk) for pk in pks]
+
+
+def _check_several(pks: Iterable[Any]) -> None:
+    if isinstance(pks, str | bytes):
+        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list")
 
 
 def _load(ctx: Context, target: Target) -> Operation[Any]:
@@ -514,7 +526,16 @@ def get_or_create(
     """The stored object, or the given one (or one made of pk and values), created; and whether it was created."""
     if not isinstance(obj, type) and (pk is not None or values):
         raise TypeError("a primary key and values go with a model class, not with an object")
-    made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
+    made = obj
+    if isinstance(obj, type):
+        model, values = model_of(obj), values or {}
+        missing: TypeError | None = None
+        try:
+            made = build(model, pk, values)
+        except TypeError as error:
+            missing = error
+        if missing is not None:
+            return (yield from _get_existing(ctx, model, pk, values, missing)), False
     target = _own_target(ctx, made)
     for _ in range(1000):
         found = yield from _load(ctx, target)
@@ -526,6 +547,19 @@ def get_or_create(
             continue
         return made, True
     raise Conflict(**target.data, attempts=1000, fields=())
+
+
+def _get_existing(ctx: Context, model: Model[T], pk: Any, values: dict[str, Any], missing: TypeError) -> Operation[T]:
+    """The stored object, which needs no values; if there is none, what was missing to make a new one is the error."""
+    import inspect  # not with the package: it takes long
+
+    if pk is None:
+        raise missing
+    inspect.signature(model.cls).bind_partial(**values)  # no such field, whatever is stored
+    found: T | None = yield from _load(ctx, ctx.collection(model).target(pk))
+    if found is None:
+        raise missing
+    return found
 
 
 def build(model: Model[T], pk: Any, values: dict[str, Any]) -> T:
