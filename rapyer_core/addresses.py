@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import replace
 
-from rapyer_core.embedded import EmbeddedUse, use_embedded
+from rapyer_core.embedded import embedded_url
 from rapyer_core.settings import Settings
 
 URL_VARIABLE = "RAPYER_URL"
@@ -14,32 +14,14 @@ _SCHEMES = ("redis://", "rediss://", "unix://", "embedded://")
 _log = logging.getLogger("rapyer_core")
 
 
-_told = ""
-"""The address of the embedded server of which the log has said that it is used."""
-
-
-def resolved(settings: Settings) -> tuple[Settings, EmbeddedUse | None]:
-    """The settings with the address of a server that runs: the url, else RAPYER_URL, else an embedded server.
-
-    And the use of that, if it is one; who asked ends it.
-    """
+def resolved(settings: Settings) -> Settings:
+    """The settings with the address of a server that runs: the url, else RAPYER_URL, else an embedded server."""
     if settings.client is not None:
-        return settings, None
-    named = settings.url or os.environ.get(URL_VARIABLE)
-    url = named or "embedded://"
+        return settings
+    url = settings.url or os.environ.get(URL_VARIABLE)
+    if url is None:
+        url = "embedded://"
+        _log.info("no url and no %s: using an embedded server, which is gone when this process ends", URL_VARIABLE)
     if not url.startswith(_SCHEMES):
         raise ValueError(f"a url starts with one of {', '.join(_SCHEMES)}")
-    if not url.startswith("embedded://"):
-        return replace(settings, url=url), None
-    use = use_embedded(url)
-    if not named:
-        _tell_once(use.url)
-    return replace(settings, url=use.url), use
-
-
-def _tell_once(url: str) -> None:
-    """Say in the log which server is used when nobody has named one."""
-    global _told
-    if url != _told:
-        _told = url
-        _log.info("no url and no %s: using an embedded server, gone when its last session is closed", URL_VARIABLE)
+    return replace(settings, url=embedded_url(url) if url.startswith("embedded://") else url)

@@ -70,6 +70,12 @@ class Block:
         if not self.open:
             raise ConstraintError("the block is over: nothing can be recorded any more")
 
+    def check_together(self, targets: Sequence[Target]) -> None:
+        """Refuse objects that cannot share the commit with those met before. CrossSlot."""
+        if self.ctx.clustered:
+            met = [recorder.target for recorder in self.recorders.values()]
+            self.ctx.check_together([*met, *[target for _, target in self.saves.values()], *targets])
+
     def add(self, targets: Sequence[Target], replies: Sequence[Reply], shown: bool = False) -> list[Seen]:
         """Objects read for this block, if they are new to it. replies: to the reading; what was seen.
 
@@ -106,6 +112,7 @@ class Block:
         if isinstance(obj, Ref) or recorder_of(obj) is not None:
             raise TypeError("insert takes an object, not a ref or draft")
         target = self.ctx.target(obj)
+        self.check_together([target])
         fields = target.collection.dump(obj, target.pk)
         target.collection.check_rules(obj, target.pk)
         known = self.recorders.get(target.key)
@@ -134,6 +141,7 @@ class Block:
         if isinstance(obj, Ref):
             raise TypeError("a ref has no values to save")
         target = self.ctx.target(obj)
+        self.check_together([target])
         if target.key in self.recorders:
             raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already: change its draft")
         target.collection.dump(obj, target.pk)

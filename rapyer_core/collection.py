@@ -20,7 +20,7 @@ from rapyer_codecs.common import is_text
 from rapyer_codecs.interrupts import is_interrupt
 from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.rules import Rule
-from rapyer_core.errors import DecodeError, EncodeError
+from rapyer_core.errors import CrossSlot, DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, is_plain, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
@@ -28,9 +28,11 @@ from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
 from rapyer_core.retries import DEFAULT_RETRY, Retry
+from rapyer_core.slots import by_slot, is_tagged, slot_of
 from rapyer_core.states import State, Unread, attach, remember_reply, state_of
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 EXISTS = b"~"
 """The field that is there exactly while the object exists; it holds the model's version."""
@@ -52,13 +54,14 @@ OnError = Callable[[DecodeError], None]
 class Context:
     """What every operation of a session knows. prefix: of every key. exactly_once: the default of its writes.
 
-    registry: the session's own codecs; None: those that all share.
+    registry: the session's own codecs; None: those that all share. clustered: whether the server is a cluster.
     """
 
     prefix: str = ""
     retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
     registry: Registry | None = None
+    clustered: bool = False
     _collections: dict[type, Collection[Any]] = field(default_factory=dict, repr=False)
     _as_of: object = None
 
@@ -69,6 +72,8 @@ class Context:
         found = self._collections.get(model.cls)
         if found is None:
             found = Collection(model if self.registry is None else model.under(self.registry), self.prefix)
+            if self.clustered:
+                found.check_cluster()
             self._collections[model.cls] = found
         return found
 
@@ -91,6 +96,19 @@ class Context:
             self.registry = default_registry.child()
             self._collections.clear()
         return self.registry
+
+    def shares(self, values: Sequence[V], key: Callable[[V], bytes]) -> list[Sequence[V]]:
+        """The values in parts, of which each can be one commit. key: of a value's object."""
+        return [*by_slot(values, key)] if self.clustered else [values]
+
+    def check_together(self, targets: Iterable[Target]) -> None:
+        """Refuse objects that cannot share one commit. CrossSlot."""
+        if not self.clustered:
+            return
+        first, *others = targets
+        other = next((each for each in others if slot_of(each.key) != slot_of(first.key)), None)
+        if other is not None:
+            raise CrossSlot(**other.data, other=f"{first.collection.model.name}({first.pk})")
 
     def target(self, obj: Any) -> Target:
         """The stored object that an instance, or a ``ref``, stands for."""
@@ -219,6 +237,16 @@ class Collection(Generic[T]):
     def keeps_expiry(self) -> bool:
         """Whether index entries must be found again after their objects expired."""
         return self.model.ttl is not None and bool(self.indexes)
+
+    def check_cluster(self) -> None:
+        """Refuse to keep an index in a cluster where it does not share the slot of its objects. CrossSlot."""
+        if self.indexes and not is_tagged(self.prefix):
+            raise CrossSlot(
+                model=self.model.name,
+                reason="an index shares its commits with all objects of the model, and they are in different slots of "
+                "this cluster: give the session a prefix with a hash tag, such as prefix='{game}:', or leave the "
+                "Index out",
+            )
 
     def index_key(self, index: IndexField) -> bytes:
         """The sorted set of one indexed field: member = primary key text, score = value."""

@@ -235,12 +235,19 @@ class WrongKeyType(ServerRefused):
 
 
 class CrossSlot(ServerRefused):
-    """Objects whose keys are in different slots of a cluster cannot share one commit. Nothing was sent."""
+    """Objects whose keys are in different slots of a cluster cannot share one commit. Nothing was sent.
+
+    other: an object whose slot is another one, as "Model(pk)".
+    """
 
     code = "CROSSSLOT"
+    other: str = ""
 
     def _words(self) -> str:
-        return "objects in different cluster slots cannot share one commit"
+        return (
+            f"in a cluster this object cannot share one commit with {self.other or 'another one'}, which is in another "
+            "slot; nothing was sent. Objects share a slot under a prefix with a hash tag, such as prefix='{game}:'"
+        )
 
 
 class SessionClosed(_Worded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rapyer_codecs.lean import dataclass
@@ -14,7 +15,7 @@ class Settings:
 
     timeout: seconds for one round trip, and for connecting. max_connections: of one session and event loop.
     pool_timeout: seconds to wait until one of them is free. retry: of commits that met other writers.
-    exactly_once: the default of all writes.
+    exactly_once: the default of all writes. node: host and port, when it is one node of a cluster.
     """
 
     url: str | None = None
@@ -25,6 +26,7 @@ class Settings:
     pool_timeout: float = 20.0
     retry: Retry = DEFAULT_RETRY
     exactly_once: bool = False
+    node: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.url is not None and self.client is not None:
@@ -33,6 +35,10 @@ class Settings:
             raise ValueError("max_connections counts connections: 1 or more")
         if not self.timeout > 0 or not self.pool_timeout > 0:
             raise ValueError("timeout and pool_timeout are seconds: more than 0")
+
+    def at(self, node: tuple[str, int]) -> Settings:
+        """The same for a node of the cluster."""
+        return replace(self, node=node)
 
     def __repr__(self) -> str:
         # The url may hold a password.

@@ -28,16 +28,16 @@ from rapyer_core.collection import Target
 from rapyer_core.drafts import draft_of
 from rapyer_core.errors import Conflict, LockTimeout, NotFound, PoolTimeout, RapyerError
 from rapyer_core.models import model_of
+from rapyer_core.nodes import Found, Watching
 from rapyer_core.operations import locks
 from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.locks import Hold
 from rapyer_core.operations.units import Seen
-from rapyer_core.requests import Failed, Lost, Reply, Watch
+from rapyer_core.requests import Failed, Lost, Watch
 from rapyer_core.retries import Retry, clock
 from rapyer_core.sessions import Loop, Reservation, Session, current
 from rapyer_core.tracking import untracked
 from rapyer_core.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
-from rapyer_core.watches import Watcher
 
 LONGEST = 1e9
 """Seconds: more than 30 years. The server's own limit of a time to live is not far away."""
@@ -53,10 +53,6 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
-Found = list[Reply] | None
-"""What was read under a watch; None: nothing was."""
-
-
 class Watched:
     """What a block reads. It is watched from then on, if there is a connection to spare: if little time goes by, the
     commit need not read it again.
@@ -66,7 +62,7 @@ class Watched:
 
     def __init__(self, session: Session, block: Block) -> None:
         self._session, self._block = session, block
-        self._watcher: Watcher | None = None
+        self._watcher: Watching | None = None
         self._since: float | None = None
         """When the first reading began."""
         self._lead: list[Seen] = []
@@ -82,6 +78,8 @@ class Watched:
         Arguments and errors as of ``Block.add``. Nothing is watched any more if there is one.
         """
         block = self._block
+        if block.ctx.clustered:
+            block.check_together(targets)
         if (self._since is None or self._watcher is not None) and self._turn.acquire(False):
             done = False
             try:
@@ -452,6 +450,7 @@ class LockBlock(Generic[T]):
         try:
             # What the block around this one did until now stays, whatever becomes of this one.
             self._marks = scope.marks()
+            scope.block.check_together(self._targets)
             await self._take(scope, self._loop)
             await self._read(scope)
             made: T = scope.block.drafts(self._targets)

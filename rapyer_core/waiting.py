@@ -34,6 +34,21 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+Guard = asyncio.Lock
+"""One at a time."""
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[V]]]) -> list[Any]:
+    """What each of the calls comes to, or raised; they run at the same time."""
+    if len(calls) == 1:
+        # A task for it would cost more than most calls do.
+        try:
+            return [await calls[0]()]
+        except Exception as error:
+            return [error]
+    return await asyncio.gather(*[call() for call in calls], return_exceptions=True)
+
+
 _shielded: set[asyncio.Future[Any]] = set()
 """Work that must not be lost: the event loop itself holds it weakly."""
 

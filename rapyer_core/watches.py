@@ -18,7 +18,7 @@ from rapyer_core.requests import Update, Watch
 from rapyer_core.transports.aio import Pool
 from rapyer_core.transports.link import Link
 
-__all__ = ["Watcher", "Watches"]
+__all__ = ["Answer", "Watcher", "Watches"]
 
 TOGETHER = 128
 """Operations of one group, at most."""
@@ -40,6 +40,8 @@ class Watches:
         self._pool = pool
         # Blocks leave some connections to others, at least one, or they could not use the session.
         self._reserve = max(1, pool.size // 8)
+        # What shares a WATCH or an EXEC in a cluster must share a slot.
+        self._strangers = 1 if pool.of_cluster else STRANGERS
         self._entering: list[Watcher] = []
         """Blocks, until the end of the tick."""
         self._waiting: list[Member] = []
@@ -240,8 +242,8 @@ class Watches:
         """Blocks watch on connections that nobody needs, or not at all."""
         entering = [member for member in self._entering if not member.future.done()]
         self._entering = []
-        for start in range(0, len(entering), STRANGERS):
-            members = entering[start : start + STRANGERS]
+        for start in range(0, len(entering), self._strangers):
+            members = entering[start : start + self._strangers]
             try:
                 link = self._pool.spare(self._reserve)
             except SessionClosed as error:
@@ -302,7 +304,7 @@ class Watches:
                 blocked.update(keys)
                 continue
             strange = alone or member.tried
-            if group is None and not strange and latest is not None and len(latest) < STRANGERS:
+            if group is None and not strange and latest is not None and len(latest) < self._strangers:
                 group = latest
             if group is None:
                 group = []

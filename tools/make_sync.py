@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rapyer_core"
-MADE = ("__init__", "repository", "sessions", "transactions")
+MADE = ("__init__", "nodes", "repository", "sessions", "transactions")
 """The modules that are made. The order of the list does not matter."""
 
 TWINS = (*MADE[1:], "atomic", "waiting", "watches")

@@ -66,6 +66,11 @@ Whole = tuple[Target, bytes]
 Wholes = Sequence[Whole]
 
 
+def key_of_whole(whole: Whole) -> bytes:
+    """Of the object."""
+    return whole[0].key
+
+
 def write_whole(ctx: Context, wholes: Wholes) -> Operation[list[Reply]]:
     """Objects written whole over what is stored, in one MULTI/EXEC."""
     if len(wholes) == 1:
@@ -85,16 +90,18 @@ def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) 
     failed: Exception | None = None
 
     def parts() -> Iterator[Sequence[Command]]:
-        start, most = 0, FIRST
-        while start < len(wholes) and failed is None:
-            end, size = start, 0
-            while end < len(wholes) and end - start < most and size < HEAVY:
-                size += len(wholes[end][1])
-                end += 1
-            part = wholes[start:end]
-            sent.append(part)
-            yield [MULTI, *_different(part), EXEC]
-            start, most = end, min(2 * most, MOST)
+        most = FIRST
+        for share in ctx.shares(wholes, key_of_whole):
+            start = 0
+            while start < len(share) and failed is None:
+                end, size = start, 0
+                while end < len(share) and end - start < most and size < HEAVY:
+                    size += len(share[end][1])
+                    end += 1
+                part = share[start:end]
+                sent.append(part)
+                yield [MULTI, *_different(part), EXEC]
+                start, most = end, min(2 * most, MOST)
 
     def take(replies: list[Reply]) -> None:
         nonlocal answered, failed

@@ -63,8 +63,6 @@ class Hold:
 
 def fence_for(target: Target, name: str) -> Fence:
     """A lock of the object that is not taken yet, with a fresh owner token."""
-    if not isinstance(name, str):
-        raise TypeError(f"a lock name is a str, not {type(name).__name__}")
     if not _NAME.match(name):
         raise ValueError("a lock name has 1 to 128 characters, no control characters and no braces")
     key = target.collection.own_key(target.key, f"lock:{name}")

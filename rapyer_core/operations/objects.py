@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, cast
 
 from rapyer_codecs import Diff, Slot
@@ -22,11 +23,11 @@ from rapyer_core.errors import (
     WrongKeyType,
 )
 from rapyer_core.models import Model, Ref, model_of
-from rapyer_core.operations.blind import Whole, Wholes, blind_delete, write_many, write_whole
+from rapyer_core.operations.blind import Whole, Wholes, blind_delete, key_of_whole, write_many, write_whole
 from rapyer_core.operations.commit import commit
 from rapyer_core.operations.edits import after_change
 from rapyer_core.operations.indexes import Settle
-from rapyer_core.operations.reading import chunks, insist, parts_of, read, read_many
+from rapyer_core.operations.reading import commits, insist, parts_of, read, read_many
 from rapyer_core.operations.refusals import refused, unknown
 from rapyer_core.operations.units import Change, Seen, Unit
 from rapyer_core.places import comes_and_goes, places_of
@@ -85,7 +86,8 @@ def get_many(
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection_of(cls)
-    _check_several(pks)
+    if isinstance(pks, str | bytes):
+        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list, or use get()")
     addresses = [collection.address(pk) for pk in pks]
     objects: list[T | None] = []
     coming, load = iter(addresses), collection.load_reply
@@ -129,19 +131,6 @@ def target_of(ctx: Context, obj: Any, pk: Any) -> Target:
     if pk is not None:
         raise TypeError("a primary key goes with a model class, not with an object")
     return ctx.target(obj)
-
-
-def targets_of(ctx: Context, objs: Any, pks: Iterable[Any] | None) -> list[Target]:
-    """The targets of ``f([obj, ...])`` or ``f(Player, [pk, ...])``."""
-    if pks is None:
-        return [ctx.target(obj) for obj in objs]
-    _check_several(pks)
-    return [target_of(ctx, objs, pk) for pk in pks]
-
-
-def _check_several(pks: Iterable[Any]) -> None:
-    if isinstance(pks, str | bytes):
-        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list")
 
 
 def _load(ctx: Context, target: Target) -> Operation[Any]:
@@ -411,7 +400,7 @@ def _save_all_whole(ctx: Context, wholes: Wholes, once: bool, earlier: Earlier) 
         _note_written(part, earlier)
 
     if once or len(wholes) <= FIRST or len({target.key for target, _ in wholes}) < len(wholes):
-        for part in chunks(wholes):
+        for part in commits(ctx, wholes, key_of_whole):
             yield from _replace_once(ctx, part) if once else write_whole(ctx, part)
             written(part)
     else:
@@ -470,7 +459,7 @@ def save_many(
     except NotApplied as error:
         refusals.append(error)
     try:
-        for group in _groups(loaded):
+        for group in _groups(ctx, loaded):
             failed += yield from _save_group(ctx, group, once)
     except RapyerError as error:
         refusals.append(error)
@@ -481,16 +470,17 @@ def save_many(
         raise errors[0]
 
 
-def _groups(units: Sequence[SaveChanges]) -> Iterator[list[SaveChanges]]:
+def _groups(ctx: Context, units: Sequence[SaveChanges]) -> Iterator[list[SaveChanges]]:
     """Units that can share a commit: two handles of one object must see each other's changes, so they do not."""
-    group: dict[bytes, SaveChanges] = {}
-    for unit in units:
-        if len(group) == GROUP or unit.target.key in group:
+    for share in ctx.shares(units, attrgetter("target.key")):
+        group: dict[bytes, SaveChanges] = {}
+        for unit in share:
+            if len(group) == GROUP or unit.target.key in group:
+                yield list(group.values())
+                group = {}
+            group[unit.target.key] = unit
+        if group:
             yield list(group.values())
-            group = {}
-        group[unit.target.key] = unit
-    if group:
-        yield list(group.values())
 
 
 def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Operation[list[RapyerError]]:
@@ -526,16 +516,7 @@ def get_or_create(
     """The stored object, or the given one (or one made of pk and values), created; and whether it was created."""
     if not isinstance(obj, type) and (pk is not None or values):
         raise TypeError("a primary key and values go with a model class, not with an object")
-    made = obj
-    if isinstance(obj, type):
-        model, values = model_of(obj), values or {}
-        missing: TypeError | None = None
-        try:
-            made = build(model, pk, values)
-        except TypeError as error:
-            missing = error
-        if missing is not None:
-            return (yield from _get_existing(ctx, model, pk, values, missing)), False
+    made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
     target = _own_target(ctx, made)
     for _ in range(1000):
         found = yield from _load(ctx, target)
@@ -547,19 +528,6 @@ def get_or_create(
             continue
         return made, True
     raise Conflict(**target.data, attempts=1000, fields=())
-
-
-def _get_existing(ctx: Context, model: Model[T], pk: Any, values: dict[str, Any], missing: TypeError) -> Operation[T]:
-    """The stored object, which needs no values; if there is none, what was missing to make a new one is the error."""
-    import inspect  # not with the package: it takes long
-
-    if pk is None:
-        raise missing
-    inspect.signature(model.cls).bind_partial(**values)  # no such field, whatever is stored
-    found: T | None = yield from _load(ctx, ctx.collection(model).target(pk))
-    if found is None:
-        raise missing
-    return found
 
 
 def build(model: Model[T], pk: Any, values: dict[str, Any]) -> T:
@@ -584,7 +552,8 @@ def delete_many(ctx: Context, targets: Sequence[Target], *, exactly_once: bool |
     """Delete several objects; how many were there. One that is named twice counts once."""
     once = ctx.exactly_once if exactly_once is None else exactly_once
     gone = 0
-    for part in chunks(list({target.key: target for target in targets}.values())):
+    different = list({target.key: target for target in targets}.values())
+    for part in commits(ctx, different, attrgetter("key")):
         if once:
             outcome = yield from commit(ctx, [Delete(target) for target in part], exactly_once=True)
             gone += sum(seen.exists for seen in outcome.seen)

@@ -99,10 +99,24 @@ def chunks(values: Sequence[V], size: int = CHUNK) -> Iterator[Sequence[V]]:
         yield values[start : start + size]
 
 
-def greet() -> Operation[None]:
-    """Ask the server whether it is there, and whether it takes transactions; ConnectionFailed, ServerRefused."""
+def commits(ctx: Context, values: Sequence[V], key: Callable[[V], bytes], size: int = CHUNK) -> Iterator[Sequence[V]]:
+    """The values in pieces that can each be one commit. key: of a value's object."""
+    for share in ctx.shares(values, key):
+        yield from chunks(share, size)
+
+
+def run_of(info: Any) -> str:
+    """What INFO calls this run of the server; nothing where it is not told."""
+    lines = info.split(b"\r\n") if isinstance(info, bytes) else []
+    return next((line[7:].decode() for line in lines if line.startswith(b"run_id:")), "")
+
+
+def greet() -> Operation[bool]:
+    """Whether the server belongs to a cluster. ConnectionFailed when it is not there; ServerRefused when it takes no
+    transactions.
+    """
     try:
-        replies = yield Batch([(b"MULTI",), (b"PING",), (b"EXEC",)])
+        *replies, info = yield Batch([(b"MULTI",), (b"PING",), (b"EXEC",), (b"INFO", b"cluster")])
     except Lost as lost:
         raise ConnectionFailed(timed_out=lost.timed_out) from None
     for reply in (replies[0], replies[-1]):
@@ -113,3 +127,4 @@ def greet() -> Operation[None]:
         if "NOPERM" in (reply.code, *reply.detail.split()):
             # Without MULTI the commands of a commit would run one by one; without EXEC they would never run.
             raise ServerRefused(code="NOPERM", reason="the user may not run MULTI and EXEC, which every write needs")
+    return isinstance(info, bytes) and b"cluster_enabled:1" in info

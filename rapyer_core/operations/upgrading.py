@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from rapyer_codecs.lean import dataclass, field
@@ -20,7 +21,7 @@ from rapyer_core.keys import escape_glob
 from rapyer_core.models import model_of
 from rapyer_core.operations.candidates import replies_of
 from rapyer_core.operations.commit import commit
-from rapyer_core.operations.reading import CHUNK, chunks, read
+from rapyer_core.operations.reading import CHUNK, chunks, commits, read, run_of
 from rapyer_core.operations.refusals import refused
 from rapyer_core.operations.units import Change, Seen, Unit, paired, seen_of
 from rapyer_core.requests import Command, Operation, ServerError
@@ -132,7 +133,7 @@ class Walk:
                 unit = self._old(key, reply)
                 if unit is not None:
                     pending.append(unit)
-        for group in chunks(pending, GROUP):
+        for group in commits(self.ctx, pending, attrgetter("target.key"), GROUP):
             yield from self._rewrite(group)
         clean = position.clean and self.failed == before
         self.position = _Position(position.version, position.run, position.scan, clean)
@@ -155,7 +156,7 @@ class Walk:
             info, reply = yield from read(self.ctx, [(b"INFO", b"server"), scan], model=self.collection.model.name)
             if isinstance(reply, ServerError):
                 raise refused(Target(self.collection, "*", self.collection.head), reply)
-            run = _run_of(info)
+            run = run_of(info)
             if at.scan == 0 or run == at.run:
                 return list(dict.fromkeys(reply[1])), _Position(version, run, int(reply[0]), at.clean)
             at = _Position(version, run)
@@ -204,9 +205,3 @@ class Walk:
             pairs = [part for name in names for part in (name.encode(), collection.version)]
             # Nothing is counted or added, so that it may be sent twice.
             yield from replies_of(self.ctx, collection, [(b"HSET", collection.complete_key, *pairs)])
-
-
-def _run_of(info: Any) -> str:
-    """What INFO calls this run of the server; nothing where it is not told."""
-    lines = info.split(b"\r\n") if isinstance(info, bytes) else []
-    return next((line[7:].decode() for line in lines if line.startswith(b"run_id:")), "")

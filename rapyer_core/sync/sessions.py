@@ -32,10 +32,11 @@ from rapyer_core.requests import (
 )
 from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
+from rapyer_core.slots import suits_cluster
+from rapyer_core.sync.nodes import Cluster, Node, Watching
 from rapyer_core.sync.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
-from rapyer_core.sync.watches import Watcher, Watches
-from rapyer_core.transports.blocking import Pool
 from rapyer_core.transports.blocking_listener import Ear, Listener
+from rapyer_core.transports.wire import is_of_cluster
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -73,15 +74,23 @@ class Reservation:
 class Loop:
     """What a session keeps for this process."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.pool = Pool(settings)
+    def __init__(self, settings: Settings, clustered: bool) -> None:
         self.listener = Listener(settings)
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
-        self.watches = Watches(self.pool, self.must_wait)
+        self.node = node = Node(settings, self.must_wait)
+        """The server that the session was told of."""
+        self.server: Node | Cluster = node
+        """Where requests go."""
+        if clustered:
+            self.find_others(settings)
         self.threads: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each thread."""
+
+    def find_others(self, settings: Settings) -> None:
+        """The server is one of a cluster: requests go to the node that has the key."""
+        self.server = Cluster(settings, self.node, self.must_wait)
 
     def reserve(self, keys: Sequence[bytes], timeout: float) -> Reservation:
         """Have these keys for the running thread alone, for a while: others that write them wait. It may pass itself.
@@ -99,7 +108,7 @@ class Loop:
         self.reserved.update(dict.fromkeys(free, me))
         reservation = Reservation(self, free)
         try:
-            self.watches.drained(free, timeout)
+            self.server.drained(free, timeout)
         except BaseException:
             reservation.stop()
             raise
@@ -134,9 +143,23 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
-        found, self._embedded = resolved(settings)
-        self._loops = Places(lambda: Loop(found))
+        self._settings = found = resolved(settings)
+        self._loops = Places(lambda: Loop(found, self.context.clustered))
         self._closed = False
+        self.context.clustered = is_of_cluster(settings.client)
+
+    def open(self) -> Self:
+        """Speak to the server. ConnectionFailed, ServerRefused; ValueError: the prefix does not suit a cluster."""
+        if self.run(greet()) and not self.context.clustered:
+            self.context.clustered = True
+            self.loop.find_others(self._settings)
+        prefix = self.context.prefix
+        if self.context.clustered and not suits_cluster(prefix):
+            raise ValueError(
+                f"the braces in the prefix {prefix!r} would keep locks away from their objects in a cluster: leave "
+                "them out, or let one pair, with text inside, be the hash tag of all keys, as in '{game}:'"
+            )
+        return self
 
     @property
     def loop(self) -> Loop:
@@ -150,14 +173,15 @@ class Session:
         if self._closed:
             raise SessionClosed("the session was closed")
         loop = self._loops.get()
+        server = loop.server
         answer: Any = None
         failure: BaseException | None = None
         if isinstance(operation, Straight):
             kind, packed, number, subject, finish, general = operation
-            asked = kind is READ or not (loop.reserved or loop.watches.held)
+            asked = kind is READ or not (loop.reserved or server.held)
             if asked:
                 try:
-                    answer = loop.pool.send(kind, packed, number)
+                    answer = server.begin(kind, packed, number)
                 except Exception as error:
                     failure = error
                 if type(answer) is list:
@@ -176,11 +200,11 @@ class Session:
                     if loop.reserved:
                         break
                     if type(request) is Batch:
-                        answer = loop.pool.ask(request.commands)
-                    elif type(request) is Blind and not loop.watches.held:
-                        answer = loop.pool.write(request.commands, request.alone)
+                        answer = server.ask(request)
+                    elif type(request) is Blind and not server.held:
+                        answer = server.write(request)
                     elif type(request) is Update:
-                        answer = loop.watches.update(request)
+                        answer = server.update(request)
                     else:
                         break
                     if type(answer) is Failed:
@@ -194,11 +218,11 @@ class Session:
         finally:
             operation.close()
 
-    def watch(self, watch: Watch) -> Watcher:
+    def watch(self, watch: Watch) -> Watching:
         """Watch for a block. ``replies`` waits for what it reads; ``commit`` or ``leave`` ends it."""
         if self._closed:
             raise SessionClosed("the session was closed")
-        return self._loops.get().watches.enter(watch)
+        return self._loops.get().server.enter(watch)
 
     @overload
     def register_codec(
@@ -216,20 +240,12 @@ class Session:
         return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     def close(self) -> None:
-        """Close the connections of this process. What is asked afterwards is SessionClosed.
-
-        The embedded server, if it is one, ends with the last session that uses it.
-        """
+        """Close the connections of this process. What is asked afterwards is SessionClosed."""
         running = self._loops.pop()
         self._closed = True
-        try:
-            if running is not None:
-                running.watches.closed = True
-                running.pool.close()
-                running.listener.close()
-        finally:
-            if self._embedded is not None:
-                self._embedded.end()
+        if running is not None:
+            running.server.close()
+            running.listener.close()
 
     def __enter__(self) -> Self:
         return self
@@ -271,21 +287,21 @@ class _Driver:
 
     def _ask(self, request: Request) -> Any:
         """The answer to a request."""
-        loop = self._loop
+        loop, server = self._loop, self._loop.server
         if type(request) is Batch:
-            return loop.pool.ask(request.commands)
+            return server.ask(request)
         if type(request) is Update:
             if loop.must_wait(request.keys):
                 loop.let_pass(request.keys, request.timeout)
-            return loop.watches.update(request)
+            return server.update(request)
         if isinstance(request, Blind | Flow):
             if loop.must_wait(request.keys):
                 loop.let_pass(request.keys, request.patience)
-            loop.watches.let_finish(request.keys)
+            server.let_finish(request.keys)
         if type(request) is Blind:
-            return loop.pool.write(request.commands, request.alone)
+            return server.write(request)
         if type(request) is Flow:
-            return loop.pool.flow(request.parts, request.take)
+            return server.flow(request)
         if type(request) is Pause:
             sleep(request.seconds)
             return None
@@ -331,11 +347,7 @@ def init_rapyer(
     session = Session(
         Settings(redis_url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
     )
-    try:
-        session.run(greet())
-    except BaseException:
-        session.close()
-        raise
+    session.open()
     former, _default = _default, session
     if former is not None:
         former.close()
@@ -359,8 +371,7 @@ def open_session(
         Settings(url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
     )
     try:
-        session.run(greet())
-        yield session
+        yield session.open()
     finally:
         session.close()
 

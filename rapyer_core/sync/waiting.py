@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rapyer_core import processes
 from rapyer_core.errors import Conflict
@@ -29,6 +29,21 @@ def current_worker() -> Worker:
 def sleep(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)
+
+
+Guard = threading.Lock
+"""One at a time."""
+
+
+def together(calls: Sequence[Callable[[], V]]) -> list[Any]:
+    """What each of the calls comes to, or raised; one after the other."""
+    came: list[Any] = []
+    for call in calls:
+        try:
+            came.append(call())
+        except Exception as error:
+            came.append(error)
+    return came
 
 
 def shielded(work: Callable[[], V]) -> V:

@@ -28,6 +28,8 @@ class Pool:
         )
         self._arguments["socket_timeout"] = None
         self.timeout = settings.timeout
+        self.of_cluster = settings.node is not None
+        """Whether the server is one node of a cluster."""
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
         self._loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from typing import Any
 import hiredis
 import redis
 import redis.asyncio
+import redis.connection
 from redis._parsers.base import BaseParser
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
@@ -47,21 +48,64 @@ RECONNECT = 0.5
 
 def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
     """The redis-py connection class, of this module (asyncio or blocking), and its arguments."""
-    if settings.client is not None:
+    if is_of_cluster(settings.client):
+        connection_class, arguments = _cluster_parameters(settings.client, module)
+    elif settings.client is not None:
         lender = getattr(settings.client, "connection_pool", None)
         if lender is None:
-            raise TypeError("client must be a redis-py client of a single server")
+            raise TypeError("client must be a redis-py client")
         connection_class = getattr(module, lender.connection_class.__name__, lender.connection_class)
         arguments = dict(lender.connection_kwargs)
     else:
         pool = pool_class.from_url(settings.url)
         connection_class = pool.connection_class
         arguments = dict(pool.connection_kwargs)
+    if settings.node is not None:
+        if arguments.pop("path", None) is not None:
+            connection_class = module.Connection
+        arguments["host"], arguments["port"] = settings.node
     for name in _NOT_OURS:
         arguments.pop(name, None)
     arguments.update({name: value for name, value in _OURS.items() if takes(connection_class, name)})
     arguments["socket_connect_timeout"] = settings.timeout
     return connection_class, arguments
+
+
+def is_of_cluster(client: Any) -> bool:
+    """Whether it is a redis-py client of a cluster."""
+    return hasattr(client, "nodes_manager")
+
+
+def lent_nodes(settings: Settings) -> list[tuple[str, int]]:
+    """Host and port of the nodes that a client of a cluster knows; none of any other."""
+    client = settings.client
+    if not is_of_cluster(client):
+        return []
+    nodes = [*client.nodes_manager.startup_nodes.values(), *client.get_nodes()]
+    return list(dict.fromkeys((node.host, int(node.port)) for node in nodes))
+
+
+def own_address(settings: Settings) -> tuple[str, int]:
+    """Host and port of the server that a session was told of; of a socket in the file system, this machine."""
+    if settings.node is not None:
+        return settings.node
+    _, arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
+    return str(arguments.get("host", "127.0.0.1")), int(arguments.get("port", 6379))
+
+
+def _cluster_parameters(client: Any, module: Any) -> tuple[type[Any], dict[str, Any]]:
+    """The connection class and arguments that a client of a cluster has for its nodes."""
+    arguments = dict(client.get_connection_kwargs())
+    connection_class: Any = arguments.pop("connection_class", None)
+    if connection_class is None:
+        # The blocking client keeps what a client of one server is made of.
+        node = next(iter(client.nodes_manager.startup_nodes.values()))
+        pool = redis.Redis(**{**arguments, "host": node.host, "port": node.port}).connection_pool
+        connection_class, arguments = pool.connection_class, dict(pool.connection_kwargs)
+    # Makes its connections ready for redis-py's own way of following a cluster.
+    arguments.pop("redis_connect_func", None)
+    connection_class = getattr(module, connection_class.__name__, connection_class)
+    return connection_class, {name: value for name, value in arguments.items() if takes(connection_class, name)}
 
 
 def takes(connection_class: type[Any], name: str) -> bool:
@@ -80,6 +124,9 @@ def pack(commands: Sequence[Command]) -> bytes:
 
 BEGIN, END = pack([MULTI]), pack([EXEC])
 """Around the commands of a write."""
+
+ASKING = pack([(b"ASKING",)])
+"""In front of what a node is asked for once, while the slot is on its way to it."""
 
 
 _CODES: dict[type[Exception], str] = {

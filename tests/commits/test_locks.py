@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
@@ -331,9 +331,6 @@ async def test_bad_arguments_take_nothing() -> None:
         with pytest.raises(ValueError, match="lock name"):
             async with lock(account("a"), name=name):
                 pass
-    with pytest.raises(TypeError, match="a lock name is a str"):
-        async with lock(account("a"), name=cast(Any, 5)):
-            pass
     with pytest.raises(TypeError):
         lock()  # type: ignore[call-overload]  # the point of the test
 
@@ -712,7 +709,7 @@ async def test_a_thousand_tasks_wait_for_one_lock(url: str, session: Session) ->
         await until(lambda: session.loop.listener.hears(KEY))
         # The session is as usable as ever meanwhile.
         assert await asyncio.gather(*(coins("b") for _ in range(200))) == [100] * 200
-        assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+        assert len(session.loop.node.pool._idle) == len(session.loop.node.pool._links)
         release()
         await asyncio.gather(*waiting)
     assert await coins() == 1100

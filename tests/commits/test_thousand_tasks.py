@@ -180,8 +180,8 @@ async def test_calls_nested_in_one_task_on_hardly_any_connections(url: str, size
                             await modify(player(5), Player.coins, lambda coins: coins + 1, **options)
 
         await asyncio.gather(*(work(number) for number in range(64)))
-        assert len(small.loop.pool._links) <= size
-        assert len(small.loop.pool._idle) == len(small.loop.pool._links)
+        assert len(small.loop.node.pool._links) <= size
+        assert len(small.loop.node.pool._idle) == len(small.loop.node.pool._links)
     players: Any = await get_many(Player, [f"p{number}" for number in range(6)])
     assert [p.coins for p in players] == [64] * 6
 
@@ -190,7 +190,7 @@ async def test_a_hanging_holder_is_a_typed_error_for_the_others_in_time(url: str
     """Of two connections one is shared, and somebody sits on the other: whoever needs it is told after pool_timeout."""
     async with open_session(url, max_connections=2, pool_timeout=0.3) as small:
         options: Any = {"session": small}
-        hanging = await small.loop.pool.acquire()
+        hanging = await small.loop.node.pool.acquire()
 
         async def nested(number: int) -> None:
             async with pipeline(player(number), **options) as p:
@@ -218,22 +218,22 @@ async def test_a_hanging_holder_is_a_typed_error_for_the_others_in_time(url: str
         assert time.monotonic() - start < 20
         # What needs no connection of its own goes on all the while.
         await asyncio.gather(*(increment(player(0), Player.wins, 1, **options) for _ in range(64)))
-        small.loop.pool.release(hanging)
+        small.loop.node.pool.release(hanging)
         await asyncio.gather(*(kinds[n % 6](n) for n in range(64)))
-        assert len(small.loop.pool._idle) == len(small.loop.pool._links) == 1
+        assert len(small.loop.node.pool._idle) == len(small.loop.node.pool._links) == 1
     assert (await get(Player, "p0")).wins == 64
     assert sum(p.coins for p in await find(Player)) == 11 + 11 + 10 + 10
 
 
 async def test_who_gives_up_for_want_of_a_connection_has_no_lock(url: str, redis_client: redis.Redis) -> None:
     async with open_session(url, max_connections=1, pool_timeout=0.2) as single:
-        link = await single.loop.pool.acquire()
+        link = await single.loop.node.pool.acquire()
         start = time.monotonic()
         with pytest.raises(PoolTimeout):
             async with lock(player(0), session=single, timeout=60):
                 pytest.fail("there is no connection to take it with")
         assert time.monotonic() - start < 2
-        single.loop.pool.release(link)
+        single.loop.node.pool.release(link)
         assert redis_client.keys("~*lock*") == []
         assert single.loop.turns._locks == {}
         async with lock(player(0), session=single, timeout=1) as p:

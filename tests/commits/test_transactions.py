@@ -486,4 +486,4 @@ async def test_a_transaction_that_ends_while_something_is_read_keeps_no_connecti
             raise ConstraintError("it came in time")
         assert await coins("a") == 101 + ticks
         # Whoever watched gave the connection back: all of them are idle.
-        assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+        assert len(session.loop.node.pool._idle) == len(session.loop.node.pool._links)

@@ -16,8 +16,8 @@ def held(session: Session) -> list[str]:
     """What is held, in words; nothing, if all is well."""
     loop = session.loop
     found = {
-        "connections that were not given back": len(loop.pool._links) - len(loop.pool._idle),
-        "watched keys": int(not loop.watches.at_rest),
+        "connections that were not given back": len(loop.node.pool._links) - len(loop.node.pool._idle),
+        "watched keys": int(not loop.node.watches.at_rest),
         "turns": len(loop.turns._locks),
         "reserved keys": len(loop.reserved),
         "listeners": len(loop.listener._ears),
@@ -39,7 +39,7 @@ async def assert_replies_are_ones_own(session: Session, client: redis.Redis, *to
 
     touched: keys that may have been watched; each is changed.
     """
-    names = [f"probe {number}" for number in range(len(session.loop.pool._links) + 1)]
+    names = [f"probe {number}" for number in range(len(session.loop.node.pool._links) + 1)]
     await asyncio.gather(*(save(Account(name, number), session=session) for number, name in enumerate(names)))
     for key in touched:
         client.hset(key, "touched", "1")

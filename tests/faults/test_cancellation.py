@@ -106,11 +106,11 @@ async def _lock() -> None:
 
 async def _lock_waited() -> None:
     """Somebody else, who does not say when he leaves, has the lock for a moment."""
-    link = await default().loop.pool.acquire()
+    link = await default().loop.node.pool.acquire()
     try:
         await link.roundtrip([(b"SET", b"~{Player:p}lock:lock", b"another", b"PX", 40)])
     finally:
-        default().loop.pool.release(link)
+        default().loop.node.pool.release(link)
     async with lock(ref(Player, "p"), lease=2) as p:
         p.coins += 5
         p.wins += 5
@@ -169,7 +169,7 @@ async def test_cancelled_at_every_step(
         known = Player("p", coins=100)
         await save(known)
         if cold:
-            for link in opened.loop.pool._every:
+            for link in opened.loop.node.pool._every:
                 await link.close()
         running = CancelledAtStep(work(), step)
 
@@ -188,7 +188,7 @@ async def test_cancelled_at_every_step(
 
 async def test_cancelled_waiters_for_a_connection_take_none(opened: Session) -> None:
     await save(Account("a", 100))
-    pool = opened.loop.pool
+    pool = opened.loop.node.pool
     pool._lent = 1
     link = await pool.acquire()
 
@@ -218,10 +218,10 @@ async def test_a_session_closed_while_in_use_leaves_nothing_open(url: str) -> No
         block = pipeline(ref(Account, "a"), session=session)
         async with open_session(url) as spare:
             await get(Account, "a", session=spare)
-        link = await session.loop.pool.acquire()
+        link = await session.loop.node.pool.acquire()
         waiting = asyncio.create_task(get(Account, "a", session=session))
         await asyncio.sleep(0)
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         await session.close()
         with pytest.raises(SessionClosed):
             await waiting
@@ -235,7 +235,7 @@ def test_a_second_event_loop_just_works(url: str) -> None:
     async def first() -> None:
         session = await init_rapyer(url)
         await save(Account("a", 1))
-        await session.loop.pool.close()
+        await session.loop.node.pool.close()
 
     async def second() -> int:
         try:

@@ -71,7 +71,7 @@ async def session(proxy: Proxy) -> AsyncIterator[Session]:
     session = await init_rapyer(proxy.url, timeout=1, exactly_once=True)
     yield session
     proxy.clear()
-    assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+    assert len(session.loop.node.pool._idle) == len(session.loop.node.pool._links)
     assert session.loop.turns._locks == {}
     await close_rapyer()
 

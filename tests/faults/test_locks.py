@@ -128,7 +128,7 @@ async def test_a_full_pool_does_not_keep_the_loss_from_being_told(
     with pytest.raises(LockLost):
         async with lock(A, lease=0.6) as a:
             a.coins += 1
-            pool = session.loop.pool
+            pool = session.loop.node.pool
             taken = await pool.acquire()
             monkeypatch.setattr(pool, "_lent", 1)
             try:

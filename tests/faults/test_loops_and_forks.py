@@ -87,13 +87,13 @@ def test_event_loops_one_after_the_other_use_one_session(url: str) -> None:
     async def first() -> Session:
         session = await init_rapyer(url)
         await everything()
-        await session.loop.pool.close()
+        await session.loop.node.pool.close()
         return session
 
     async def again(session: Session) -> None:
         await everything()
         await everything()
-        await session.loop.pool.close()
+        await session.loop.node.pool.close()
 
     session = asyncio.run(first())
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_a_loop_that_ends_while_somebody_waits_for_a_lock_leaves_nothing(url: st
         waiting.cancel()
         await asyncio.wait([waiting])
         # A group of which everybody was cancelled still reads what it had asked for.
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         for _ in range(1000):
             if len(pool._idle) == len(pool._links):
                 break
@@ -147,7 +147,7 @@ def test_one_session_in_two_event_loops_at_once(url: str) -> None:
         await everything(20)
         # Who waited for a lock of another loop may listen for a while longer.
         await session.loop.listener.close()
-        await session.loop.pool.close()
+        await session.loop.node.pool.close()
 
     def run() -> None:
         try:
@@ -157,7 +157,7 @@ def test_one_session_in_two_event_loops_at_once(url: str) -> None:
 
     async def opened() -> Session:
         session = await init_rapyer(url)
-        await session.loop.pool.close()
+        await session.loop.node.pool.close()
         return session
 
     sessions.append(asyncio.run(opened()))
@@ -176,7 +176,7 @@ def test_a_session_closed_in_one_loop_is_refused_in_the_other(url: str) -> None:
 
     async def other(session: Session) -> None:
         await increment(A, Account.coins, 1, session=session)
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         used.set()
         await asyncio.to_thread(closed.wait)
         try:
@@ -235,7 +235,7 @@ def test_a_child_of_an_open_session_connects_anew(proxy: Proxy, url: str) -> Non
         assert await under_way == 1
         # The parent's connections are all as they were: its event loop still hears of every reply.
         connections = proxy.connections
-        links = len(session.loop.pool._links)
+        links = len(session.loop.node.pool._links)
         for _ in range(3):
             assert await asyncio.gather(*(coins() for _ in range(links))) == [1] * links
         assert proxy.connections == connections

@@ -343,8 +343,8 @@ async def test_nothing_is_left_watched_on_a_pooled_connection(redis_client: redi
             assert d.coins == 100
             raise ZeroDivisionError
     redis_client.hincrby("Player:p", "wins", 1)
-    link = await session.loop.pool.acquire()
-    session.loop.pool.release(link)  # taken and given back without a round trip
+    link = await session.loop.node.pool.acquire()
+    session.loop.node.pool.release(link)  # taken and given back without a round trip
     for _ in range(3):
         await increment(player(), Player.coins, 1)
     assert (await get(Player, "p")).coins == 103

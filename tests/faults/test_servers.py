@@ -230,7 +230,8 @@ async def test_passwords_and_values_are_never_shown(build: Build, caplog: pytest
             caught.append(refused.value)
             assert refused.value.code == "NOAUTH"
         async with open_session(good, timeout=1) as session:
-            assert HIDDEN not in repr(session) + repr(Settings(good)) + repr(session.context) + repr(session.loop.pool)
+            shown = [session, Settings(good), session.context, session.loop.node, session.loop.node.pool]
+            assert HIDDEN not in "".join(map(repr, shown))
             await save(Player("p", motto=SECRET), session=session)
             for work in (_conflicting, _wrong_value, _corrupt):
                 with pytest.raises(RapyerError) as error:

@@ -77,8 +77,10 @@ async def trips(session: rc.Session, monkeypatch: pytest.MonkeyPatch) -> Trips:
     for module in (aio, link):
         monkeypatch.setattr(module, "pack", pack)
     monkeypatch.setattr(line.Line, "send", send)
-    pool = session.loop.pool
-    monkeypatch.setattr(pool, "send", functools.partial(send, pool._line))
+    node = session.loop.node
+    by_pool = functools.partial(send, node.pool._line)
+    monkeypatch.setattr(node.pool, "send", by_pool)
+    monkeypatch.setattr(node, "begin", by_pool)
     return counter
 
 

@@ -214,10 +214,12 @@ class Beside:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]], after: bool) -> None:
         self.action: Callable[[], Awaitable[Any]] | None = action
         self.after = after
-        loop = current(None).loop
-        monkeypatch.setattr(loop.pool, "send", self.wrapped(loop.pool.send))
-        monkeypatch.setattr(loop.pool, "flow", self.wrapped(loop.pool.flow))
-        monkeypatch.setattr(loop.watches, "update", self.wrapped(loop.watches.update))
+        node = current(None).loop.node
+        send = self.wrapped(node.pool.send)
+        monkeypatch.setattr(node.pool, "send", send)
+        monkeypatch.setattr(node, "begin", send)
+        monkeypatch.setattr(node.pool, "flow", self.wrapped(node.pool.flow))
+        monkeypatch.setattr(node.watches, "update", self.wrapped(node.watches.update))
 
     def wrapped(self, plain: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def run(*arguments: Any) -> Any:

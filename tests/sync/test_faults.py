@@ -172,7 +172,7 @@ def test_pool_timeout_says_how_long_and_how_many(proxy: Proxy) -> None:
         for thread in stuck:
             thread.start()
         end = time.monotonic() + 10
-        while held.hits < 1 or len(session.loop.pool._links) < 2:
+        while held.hits < 1 or len(session.loop.node.pool._links) < 2:
             assert time.monotonic() < end
             time.sleep(0.001)
         start = time.monotonic()
@@ -189,7 +189,7 @@ def test_pool_timeout_says_how_long_and_how_many(proxy: Proxy) -> None:
 
 def test_connections_are_handed_out_in_the_order_asked_for(url: str) -> None:
     with rc.open_session(url, max_connections=1) as session:
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         link = pool.acquire()
         order: list[int] = []
 
@@ -216,11 +216,11 @@ def test_a_restart_of_the_server_is_not_seen_by_idle_connections(tmp_path: Path)
     with EmbeddedServer(tmp_path / "data", options=options) as server:
         with rc.open_session(f"redis://127.0.0.1:{options['port']}/0") as session:
             rc.save(Player("alice", coins=10), session=session)
-            links = [session.loop.pool.acquire() for _ in range(20)]
+            links = [session.loop.node.pool.acquire() for _ in range(20)]
             for link in links:
                 link.roundtrip([(b"PING",)])
             for link in links:
-                session.loop.pool.release(link)
+                session.loop.node.pool.release(link)
             server.stop()
             with pytest.raises(rc.ConnectionFailed):
                 rc.get(Player, "alice", session=session)
@@ -256,7 +256,7 @@ def test_a_block_whose_watching_connection_was_cut_still_sees_what_others_wrote(
 
 def test_who_waits_for_a_connection_of_a_closed_session_is_told(url: str) -> None:
     with rc.open_session(url, max_connections=1) as session:
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         link = pool.acquire()
 
         def wait(number: int) -> bool:
@@ -286,7 +286,7 @@ def test_a_block_whose_session_was_closed_writes_nothing(url: str) -> None:
         session.close()
 
     with rc.open_session(url) as session:
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         with pytest.raises(rc.SessionClosed), rc.pipeline(ALICE, session=session) as p:
             earn(p, session)
         assert not [link for link in pool._links if link.watching]
@@ -329,7 +329,7 @@ def test_a_session_closed_under_working_threads_leaves_no_connection(proxy: Prox
     thread = threading.Thread(target=lambda: got.append(rc.get(Player, "alice")))
     thread.start()
     held.wait()
-    pool = session.loop.pool
+    pool = session.loop.node.pool
     rc.close_rapyer()
     held.release()
     thread.join()
@@ -366,10 +366,10 @@ class InterruptAt:
 def assert_nothing_held(session: rc.Session) -> None:
     """All connections are idle, and nobody has a turn."""
     gc.collect()
-    pool = session.loop.pool
+    pool = session.loop.node.pool
     assert len(pool._links) == len(pool._idle) == len(set(map(id, pool._idle)))
     assert session.loop.turns._queues == {}
-    assert session.loop.watches.at_rest
+    assert session.loop.node.watches.at_rest
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ def test_an_exception_at_any_place_of_the_session_lets_the_thread_go_on(session:
         assert rc.get(Player, "alice").coins in (10, 11)
         assert time.monotonic() - start < 5
         gc.collect()
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         assert len(pool._links) == len(pool._idle) == len(set(map(id, pool._idle)))
     else:
         pytest.fail("never came through")

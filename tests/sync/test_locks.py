@@ -184,7 +184,7 @@ def test_a_lost_lock_is_refused_at_the_end_of_the_block(redis_client: redis.Redi
 def test_a_lock_that_could_not_be_renewed_is_refused(session: rc.Session) -> None:
     def starve(alice: Player) -> None:
         alice.coins += 1
-        pool = session.loop.pool
+        pool = session.loop.node.pool
         pool.size = len(pool._links)
         # The block itself watches on one.
         links = [pool.acquire() for _ in range(pool.size - 1)]

@@ -207,7 +207,7 @@ def test_few_connections_serve_many_threads(url: str) -> None:
 
         in_threads(THREADS, work)
         assert stored().score == 3 * THREADS
-        assert len(session.loop.pool._idle) == len(session.loop.pool._links) <= 3
+        assert len(session.loop.node.pool._idle) == len(session.loop.node.pool._links) <= 3
 
 
 def test_classes_used_first_by_many_threads_at_once() -> None:
@@ -271,7 +271,7 @@ def test_calls_nested_in_one_thread_on_two_connections(url: str) -> None:
                         rc.modify(ALICE, Player.wins, lambda wins: wins + 1, session=small)
 
         in_threads(64, work)
-        assert len(small.loop.pool._links) <= 2
+        assert len(small.loop.node.pool._links) <= 2
     assert (stored().coins, stored().wins, stored("bob").coins, stored("bob").score) == (164, 64, 164, 64)
 
 

@@ -67,8 +67,8 @@ async def session(url: str) -> AsyncIterator[Session]:
     """The default session; at the end nothing is watched, and no connection lent."""
     session = await init_rapyer(url)
     yield session
-    assert session.loop.watches.at_rest
-    assert len(session.loop.pool._idle) == len(session.loop.pool._links)
+    assert session.loop.node.watches.at_rest
+    assert len(session.loop.node.pool._idle) == len(session.loop.node.pool._links)
     await close_rapyer()
 
 
@@ -289,14 +289,14 @@ async def test_whoever_rests_goes_with_the_next_who_writes_the_same_object(sessi
         return ratio + 1
 
     resting = asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=long))
-    await _until(lambda: session.loop.watches._resting)
+    await _until(lambda: session.loop.node.watches._resting)
     await asyncio.wait_for(append(ref(Player, "p"), Player.numbers, 1), 5)
     assert await asyncio.wait_for(resting, 5) == 1.0
 
 
 async def test_whoever_rests_can_be_cancelled(session: Session, url: str) -> None:
     await save(Player("p"))
-    watches: Watches = session.loop.watches
+    watches: Watches = session.loop.node.watches
 
     def more(ratio: float) -> float:
         command(url, "HSET", "Player:p", "motto", "x")
@@ -326,7 +326,7 @@ async def test_who_wants_an_object_to_itself_lets_those_who_rest_come_through(se
 
     some = Retry(base=0.2, cap=0.2)
     resting = [asyncio.create_task(modify(ref(Player, "p"), P.ratio, more, retry=some)) for _ in range(MANY)]
-    await _until(lambda: session.loop.watches._resting)
+    await _until(lambda: session.loop.node.watches._resting)
     reservation = await session.loop.reserve([b"Player:p"], 5)
     assert (await get(Player, "p")).ratio == MANY
     reservation.stop()
@@ -611,14 +611,14 @@ async def test_a_callers_function_runs_in_its_own_context() -> None:
 async def test_without_a_free_connection_it_is_a_pool_timeout_for_each(url: str) -> None:
     async with open_session(url, max_connections=2, pool_timeout=0.1) as small:
         await save_many([Account(f"a{n}", n) for n in range(5)], session=small)
-        link = await small.loop.pool.acquire()
+        link = await small.loop.node.pool.acquire()
         found = await asyncio.gather(
             *(modify(ref(Account, f"a{n}"), Account.coins, lambda _: 9, session=small) for n in range(5)),
             return_exceptions=True,
         )
         assert [type(error) for error in found] == [PoolTimeout] * 5
         assert (await get(Account, "a1", session=small)).coins == 1
-        small.loop.pool.release(link)
+        small.loop.node.pool.release(link)
         assert await modify(ref(Account, "a1"), Account.coins, lambda _: 9, session=small) == 9
 
 
@@ -627,7 +627,7 @@ async def test_waiting_for_others_of_the_process_ends() -> None:
     with running_server() as server:
         async with open_session(server.url) as session:
             await save(Account("a", 0), session=session)
-            watches: Watches = session.loop.watches
+            watches: Watches = session.loop.node.watches
             command(server.url, "CLIENT", "PAUSE", "500")
             holder = watches.update(Update([b"Account:a"], [read], lambda *_: [touch]))
             later = watches.update(Update([b"Account:a"], [read], lambda *_: [touch], timeout=0.05))
