@@ -212,6 +212,8 @@ _MEANINGS = {
     "MISCONF": "the server cannot persist and refuses writes",
     "NOREPLICAS": "too few replicas are connected",
     "MASTERDOWN": "the server has lost its primary",
+    "CLUSTERDOWN": "no node of the cluster serves this object's slot",
+    "TRYAGAIN": "the object's slot is on its way to another node of the cluster",
     "NOAUTH": "the server wants a password",
     "NOPERM": "the user may not run this command or reach this key",
 }

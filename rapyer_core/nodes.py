@@ -72,6 +72,9 @@ Replies = list[Reply]
 Found = list[Reply] | None
 """What was read under a watch; None: nothing was."""
 
+NOWHERE = ServerError("CLUSTERDOWN")
+"""Instead of a reply: no node has the slot right now. Operations know that this passes."""
+
 MustWait = Callable[[Sequence[bytes]], bool]
 
 
@@ -167,10 +170,9 @@ class Cluster:
         key = key_of(packed)
         assert key is not None
         node, asking = await self._node_of(slot_of(key)), False
-        answer: Any = ServerError("CLUSTERDOWN")
-        for _ in range(HOPS):
-            if node is None:
-                break
+        hops = 0
+        while node is not None and hops < HOPS:
+            hops += 1
             try:
                 answer = await _send_packed(node, kind, packed, count, asking)
             except Lost:
@@ -178,10 +180,10 @@ class Cluster:
                 raise
             there = elsewhere(answer if type(answer) is list else (answer,), node.address)
             if there is None:
-                break
+                return answer
             self.note(there)
             node, asking = self._node_at(there.address), there.asking
-        return [answer] * count if kind is READ and type(answer) is not list else answer
+        return [NOWHERE] * count if kind is READ else NOWHERE
 
     async def ask(self, request: Batch) -> list[Reply]:
         """Each command where its key is."""
@@ -218,8 +220,7 @@ class Cluster:
             else:
                 self.note(there)
             node = await self._node_of(slot)
-        # Operations know that this passes.
-        return ServerError("CLUSTERDOWN")
+        return NOWHERE
 
     async def flow(self, request: Flow) -> None:
         """Some parts after others, each where its keys are. A part that is a MULTI/EXEC is on one node."""
@@ -269,8 +270,7 @@ class Cluster:
                 else:
                     node = await self._node_of(units[place].slot)
                 if node is None:
-                    # Operations know that this passes.
-                    answers[place] = [ServerError("CLUSTERDOWN")] * len(units[place].commands)
+                    answers[place] = [NOWHERE] * len(units[place].commands)
                 else:
                     shares.setdefault(node, []).append(place)
             calls = [
@@ -291,7 +291,9 @@ class Cluster:
                         left[place] = there
                         self.note(there)
             if not left:
-                break
+                return answers
+        for place in left:
+            answers[place] = [NOWHERE] * len(units[place].commands)
         return answers
 
     async def _exchange(self, node: Node, units: Sequence[tuple[Unit, Elsewhere | None]]) -> list[list[Reply]]:
@@ -335,7 +337,7 @@ class Cluster:
         if (cursor and former != mark) or place >= len(nodes):
             position = place = 0
         if not nodes:
-            return ServerError("CLUSTERDOWN")
+            return NOWHERE
         node = self._node_at(nodes[place])
         (reply,) = (await self._exchange(node, [(Unit(None, [(b"SCAN", position, *command[2:])]), None)]))[0]
         if isinstance(reply, ServerError):

@@ -35,7 +35,7 @@ from rapyer_core.retries import Retry
 from rapyer_core.settings import Settings
 from rapyer_core.slots import suits_cluster
 from rapyer_core.transports.aio_listener import Ear, Listener
-from rapyer_core.transports.wire import is_of_cluster
+from rapyer_core.transports.wire import lent_nodes
 from rapyer_core.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
 
 R = TypeVar("R")
@@ -143,10 +143,14 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
-        self._settings = found = resolved(settings)
+        found = resolved(settings)
+        nodes = lent_nodes(found)
+        if nodes:
+            self.context.clustered = True
+            found = found.at(nodes[0])
+        self._settings = found
         self._loops = Places(lambda: Loop(found, self.context.clustered))
         self._closed = False
-        self.context.clustered = is_of_cluster(settings.client)
 
     async def open(self) -> Self:
         """Speak to the server. ConnectionFailed, ServerRefused; ValueError: the prefix does not suit a cluster."""
