@@ -14,10 +14,10 @@ from rapyer_core import packing
 from rapyer_core.collection import Context, Target
 from rapyer_core.drafts import draft_of, recorder_of
 from rapyer_core.errors import ConstraintError
-from rapyer_core.models import Ref, model_of
+from rapyer_core.models import Ref
 from rapyer_core.operations.commit import Commit, Fence
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
-from rapyer_core.operations.objects import SaveWhole, after_save, after_whole, save_changes
+from rapyer_core.operations.objects import SaveWhole, after_save, after_whole, save_changes, target_of
 from rapyer_core.operations.reading import read
 from rapyer_core.operations.refusals import refused
 from rapyer_core.operations.units import Seen, Unit, whole
@@ -252,11 +252,11 @@ def pipeline_targets(ctx: Context, objects: Sequence[Any]) -> list[Target]:
 def transaction_target(ctx: Context, obj: Any, pk: Any) -> Target:
     """The target of ``tx.delete(draft)``, ``tx.delete(obj)`` or ``tx.delete(Player, pk)``."""
     recorder = recorder_of(obj)
-    if recorder is not None:
-        return recorder.target
-    if isinstance(obj, type):
-        return ctx.collection(model_of(obj)).target(pk)
-    return ctx.target(obj)
+    if recorder is None:
+        return target_of(ctx, obj, pk)
+    if pk is not None:
+        raise TypeError("a primary key goes with a model class, not with a draft")
+    return recorder.target
 
 
 def locals_of(obj: Any) -> Any:

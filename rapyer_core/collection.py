@@ -20,10 +20,11 @@ from rapyer_codecs.common import is_text
 from rapyer_codecs.interrupts import is_interrupt
 from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.rules import Rule
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.errors import CrossSlot, DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
 from rapyer_core.keys import escape_pk, is_plain, unescape_pk
-from rapyer_core.models import Model, Ref, model_of, not_a_model, own_model, pk_of, ref_parts
+from rapyer_core.models import Model, Ref, model_of, not_an_object, own_model, pk_of, ref_parts
 from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
 from rapyer_core.plans import IndexField, Plan
@@ -137,14 +138,7 @@ class Context:
         if isinstance(obj, Ref):
             model, pk = ref_parts(obj)
             return self.collection(model).target(pk)
-        if hasattr(type(obj), "__rapyer_draft__"):
-            raise TypeError("a draft belongs to its block, which commits what is done to it: give the object or a ref")
-        if isinstance(obj, type):
-            name = obj.__qualname__
-            raise TypeError(f"an object is expected, not the class {name}: give an instance, or ref({name}, pk)")
-        if type(obj).__module__ == "builtins":
-            raise TypeError(f"an object of a model, or ref(Model, pk), is expected, not {type(obj).__name__}")
-        raise not_a_model(type(obj))
+        raise not_an_object(obj)
 
 
 class Named:
@@ -517,7 +511,7 @@ class Collection(Generic[T]):
         else:
             raise PathError(
                 model=self.model.name,
-                reason=f"a field path such as {self.model.cls.__name__}.field is expected, not {type(path).__name__}",
+                reason=f"a field path such as {self.model.cls.__name__}.field is expected, not {kind_of_value(path)}",
             )
         if not steps:
             raise PathError(model=self.model.name, reason="a path must name a field, not the whole object")

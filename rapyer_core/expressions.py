@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from rapyer_codecs import Item, PathError, Slot, Steps
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import kind_of_value
+from rapyer_core.places import value_shape
 
 if TYPE_CHECKING:
     from rapyer_core.models import Model
@@ -331,19 +333,39 @@ def not_(condition: bool) -> bool:
 
 
 def in_(path: V, values: Container[V]) -> bool:
-    """Whether the field's value is one of these."""
+    """Whether the field's value is one of these, such as a list or set of them."""
     found = as_path(path)
-    return cast(bool, Test(found, "in_", lambda value: value is not MISSING and value in values))
+    # A text has texts in it, too; an iterator would be used up by the first object.
+    if isinstance(values, str | bytes | Path) or not isinstance(values, Container):
+        raise TypeError(f"in_ takes several values, such as a list or set, not {kind_of_value(values)}")
+
+    return cast(bool, Test(found, "in_", lambda value: value is not MISSING and _is_in(value, values)))
+
+
+def _is_in(item: Any, held: Container[Any]) -> bool:
+    try:
+        return item in held
+    except TypeError:
+        return False  # nothing of its type can be in there
 
 
 def contains(path: Collection[V], value: V) -> bool:
     """Whether a list, set or dict field holds this item (a dict: this key), or a str field this text."""
     found = as_path(path)
+    shape = value_shape(slot_of(found))
+    if isinstance(shape.type, type) and not any(hasattr(shape.type, name) for name in _HOLDS):
+        raise PathError(
+            reason=f"contains is for lists, sets, dicts and texts: {found!r} holds one {shape.type.__name__}"
+        )
 
     def test(held: Any) -> bool:
-        return held is not MISSING and held is not None and value in held
+        return held is not MISSING and held is not None and _is_in(value, held)
 
     return cast(bool, Test(found, "contains", test))
+
+
+_HOLDS = ("__contains__", "__iter__", "__getitem__")
+"""What ``in`` asks."""
 
 
 def is_none(path: Any) -> bool:

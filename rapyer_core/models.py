@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast, get_origin, overload
 
 from rapyer_codecs import Mapper, Registry, Slot, default_registry
-from rapyer_core.expressions import MODEL, Path
+from rapyer_core.arguments import check_seconds, kind_of_value
+from rapyer_core.expressions import MODEL, Condition, Path
 from rapyer_core.keys import new_id
 from rapyer_core.plans import Plan
+from rapyer_core.retries import LONGEST
 from rapyer_core.states import ATTRIBUTE, BLANK, State, attach, state_of
 from rapyer_core.upgrades import History, Upgrade, history
 
@@ -130,12 +132,14 @@ def define(
 ) -> Model[T]:
     """Make the class, whose type is a ModelMeta, a model. Checks what can be checked without an instance."""
     name = cls.__name__ if name is None else name
+    if not isinstance(name, str):
+        raise TypeError(f"the model name of {cls.__qualname__} is a str, not {kind_of_value(name)}")
     if not _NAME.match(name):
         raise ValueError(
             f"the model name {name!r} of {cls.__qualname__} must be a letter or _, then letters, digits, _ . or -"
         )
-    if ttl is not None and not ttl > 0:
-        raise ValueError(f"the ttl of {cls.__qualname__} must be more than 0 seconds")
+    if ttl is not None:
+        check_seconds(f"the ttl of {cls.__qualname__}", ttl, LONGEST)
     model = Model(cls, name, ttl, history(cls.__qualname__, version, oldest, upgrades))
     _note_local_names(cls)
     default_registry.check(cls)
@@ -193,6 +197,8 @@ def redis_model(
     """
 
     def decorate(plain: type[T]) -> type[T]:
+        if not isinstance(plain, type):
+            raise TypeError(f"@redis_model decorates a class, not {kind_of_value(plain)}")
         _field_names(plain)
         made = _rebuilt(plain)
         define(made, name, ttl, version, oldest, upgrades)
@@ -294,10 +300,32 @@ def model_of(cls: Any) -> Model[Any]:
     return found
 
 
+def model_of_object(obj: object) -> Model[Any]:
+    """The model of an instance. TypeError if it is none."""
+    model = own_model(type(obj))
+    if model is None:
+        raise not_an_object(obj)
+    return model
+
+
+def not_an_object(obj: object) -> TypeError:
+    """The error for whatever was given instead of an instance of a model."""
+    if hasattr(type(obj), "__rapyer_draft__"):
+        return TypeError("a draft belongs to its block, which commits what is done to it: give the object or a ref")
+    if isinstance(obj, type):
+        name = obj.__qualname__
+        return TypeError(f"an object is expected, not the class {name}: give an instance, or ref({name}, pk)")
+    if isinstance(obj, Path):
+        return TypeError(f"an object comes first, then the field path {obj!r}")
+    if type(obj).__module__ == "builtins" or isinstance(obj, Condition):
+        return TypeError(f"an object of a model, or ref(Model, pk), is expected, not {kind_of_value(obj)}")
+    return not_a_model(type(obj))
+
+
 def not_a_model(cls: Any) -> TypeError:
     """The error for a class, or whatever was given instead of one, that is no model."""
     if not isinstance(cls, type):
-        return TypeError(f"a model class is expected, not {type(cls).__name__}")
+        return TypeError(f"a model class is expected, not {kind_of_value(cls)}")
     parent = next((base for base in cls.__mro__[1:] if MODEL in _dict_of(base)), None)
     if parent is not None:
         return TypeError(
@@ -319,7 +347,7 @@ def pk_of(obj: object) -> Any:
     """The object's primary key: its Key field's value, else its id, generated now if it has none yet."""
     if isinstance(obj, Ref):
         return ref_parts(obj)[1]
-    model = model_of(type(obj))
+    model = model_of_object(obj)
     slot = model.key_slot
     if slot is not None:
         return slot.get(obj)
@@ -367,7 +395,7 @@ def extra_fields(obj: object) -> dict[str, bytes]:
     those of the stored form, ``old_score`` or ``stats.losses``; bytes of a name that are no UTF-8 become surrogates.
     Empty for an object that was never loaded or saved. Nothing is read from the server.
     """
-    model = model_of(type(obj))
+    model = model_of_object(obj)
     stored = state_of(obj).stored
     if not stored:
         return {}
@@ -380,7 +408,7 @@ def evolve(obj: T, **changes: Any) -> T:
     ``dataclasses.replace`` makes a new, never loaded object instead. As there, a field that ``__init__`` does not take
     is left to ``__post_init__``; where a class has none, its value is kept.
     """
-    model_of(type(obj))
+    model_of_object(obj)
     made: T
     if dataclasses.is_dataclass(obj):
         made = cast(T, dataclasses.replace(cast(Any, obj), **changes))

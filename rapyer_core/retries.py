@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import check_count, check_flag, check_seconds, kind_of_value
 
 
 def clock() -> float:
@@ -15,6 +17,10 @@ def clock() -> float:
 
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+LONGEST = 1e9
+"""Seconds: more than 30 years. The limits of clocks, and of the server's times to live, are not far away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,10 @@ class Retry:
     cap: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.deadline < 0 or self.base < 0 or self.cap < 0:
-            raise ValueError("deadline, base and cap are seconds, 0 or more")
-        if self.attempts is not None and self.attempts < 1:
-            raise ValueError("attempts counts tries: 1 or more, or None")
+        for name in ("deadline", "base", "cap"):
+            check_seconds(f"{name} of Retry", getattr(self, name), LONGEST, or_zero=True)
+        if self.attempts is not None:
+            check_count("attempts of Retry", self.attempts, "tries", 1)
 
     def pauses(self) -> Iterator[float]:
         """The pauses between tries, in seconds; ends when no further try is due."""
@@ -50,3 +56,17 @@ class Retry:
 
 
 DEFAULT_RETRY = Retry()
+
+
+def check_retry(retry: Any) -> None:
+    """TypeError for what is no Retry."""
+    if not isinstance(retry, Retry):
+        raise TypeError(f"retry= takes a Retry, such as Retry(deadline=10), not {kind_of_value(retry)}")
+
+
+def check_options(retry: Any, exactly_once: Any) -> None:
+    """The same for how a write is done, each as the session says where it is None."""
+    if retry is not None:
+        check_retry(retry)
+    if exactly_once is not None:
+        check_flag("exactly_once", exactly_once)

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from rapyer_core.addresses import resolved
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.collection import Context
 from rapyer_core.errors import Conflict, SessionClosed
 from rapyer_core.nodes import Cluster, Node, Watching
@@ -31,7 +32,7 @@ from rapyer_core.requests import (
     Update,
     Watch,
 )
-from rapyer_core.retries import Retry
+from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.settings import Settings
 from rapyer_core.slots import suits_cluster
 from rapyer_core.transports.aio_listener import Ear, Listener
@@ -349,7 +350,16 @@ async def init_rapyer(
     """
     global _default
     session = Session(
-        Settings(redis_url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+        Settings(
+            redis_url,
+            client,
+            prefix,
+            timeout,
+            max_connections,
+            pool_timeout,
+            DEFAULT_RETRY if retry is None else retry,
+            exactly_once,
+        )
     )
     await session.open()
     former, _default = _default, session
@@ -372,7 +382,16 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """A session of one's own, for ``session=`` of every function. Arguments as in ``init_rapyer``."""
     session = Session(
-        Settings(url, client, prefix, timeout, max_connections, pool_timeout, retry or Retry(), exactly_once)
+        Settings(
+            url,
+            client,
+            prefix,
+            timeout,
+            max_connections,
+            pool_timeout,
+            DEFAULT_RETRY if retry is None else retry,
+            exactly_once,
+        )
     )
     try:
         yield await session.open()
@@ -390,7 +409,13 @@ async def close_rapyer() -> None:
 
 def current(session: Session | None) -> Session:
     """The session given, else the default one. SessionClosed if there is none."""
-    chosen = session or _default
-    if chosen is None:
-        raise SessionClosed
-    return chosen
+    if session is None:
+        if _default is None:
+            raise SessionClosed
+        return _default
+    if not isinstance(session, Session):
+        raise TypeError(
+            f"session= takes a {Session.__module__}.Session, which open_session() gives to its block, "
+            f"not {kind_of_value(session)}"
+        )
+    return session

@@ -6,7 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from rapyer_codecs.lean import dataclass
-from rapyer_core.retries import DEFAULT_RETRY, Retry
+from rapyer_core.arguments import check_count, check_flag, check_seconds, is_utf8, kind_of_value
+from rapyer_core.retries import DEFAULT_RETRY, LONGEST, Retry, check_retry
+
+LONGEST_ROUND_TRIP = 1e6
+"""Seconds: more than ten days. Not much more fits into what the system calls of sockets take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,17 @@ class Settings:
     def __post_init__(self) -> None:
         if self.url is not None and self.client is not None:
             raise TypeError("give a url or a client, not both")
-        if self.max_connections < 1:
-            raise ValueError("max_connections counts connections: 1 or more")
-        if not self.timeout > 0 or not self.pool_timeout > 0:
-            raise ValueError("timeout and pool_timeout are seconds: more than 0")
+        if self.url is not None and not isinstance(self.url, str):
+            raise TypeError(f"a url is a str, not {kind_of_value(self.url)}")
+        if not isinstance(self.prefix, str):
+            raise TypeError(f"prefix is a str, the beginning of every key, not {kind_of_value(self.prefix)}")
+        if not is_utf8(self.prefix):
+            raise ValueError("prefix must be encodable as UTF-8")
+        check_seconds("timeout", self.timeout, LONGEST_ROUND_TRIP)
+        check_seconds("pool_timeout", self.pool_timeout, LONGEST)
+        check_count("max_connections", self.max_connections, "connections", 1)
+        check_retry(self.retry)
+        check_flag("exactly_once", self.exactly_once)
 
     def at(self, node: tuple[str, int]) -> Settings:
         """The same for a node of the cluster."""

@@ -14,6 +14,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+from rapyer_core.arguments import check_function, check_seconds, several
 from rapyer_core.blocks import (
     FRESH,
     Block,
@@ -34,13 +35,10 @@ from rapyer_core.operations.commit import Fence
 from rapyer_core.operations.locks import Hold
 from rapyer_core.operations.units import Seen
 from rapyer_core.requests import Failed, Lost, Watch
-from rapyer_core.retries import Retry, clock
+from rapyer_core.retries import LONGEST, Retry, check_options, clock
 from rapyer_core.sessions import Loop, Reservation, Session, current
 from rapyer_core.tracking import untracked
-from rapyer_core.waiting import Alarm, Interruption, Repeating, Worker, current_worker, shielded, sleep
-
-LONGEST = 1e9
-"""Seconds: more than 30 years. The server's own limit of a time to live is not far away."""
+from rapyer_core.waiting import Alarm, Interruption, Repeating, Worker, current_worker, outcome_of, shielded, sleep
 
 ALONE = 10.0
 """Seconds that a transaction which met other writers waits to have its keys to itself; then it runs all the same."""
@@ -189,6 +187,8 @@ class Pipeline(Generic[T]):
         self, objects: Sequence[Any], retry: Retry | None, exactly_once: bool | None, session: Session | None
     ) -> None:
         chosen = current(session)
+        if retry is not None or exactly_once is not None:
+            check_options(retry, exactly_once)
         self._targets = pipeline_targets(chosen.context, objects)
         self._block = block = Block(chosen.context, retry, exactly_once)
         self._watched = Watched(chosen, block)
@@ -262,7 +262,8 @@ class Transaction:
 
     async def get_many(self, cls: type[T], pks: Sequence[Any]) -> list[T | None]:
         """The drafts of several objects, in the order asked, None where there is none."""
-        recorders = await self._read([self._target(cls, pk) for pk in pks])
+        given = several(pks, "primary keys", "get")
+        recorders = await self._read([self._target(cls, pk) for pk in given])
         return [draft_of(recorder) if recorder.is_there else None for recorder in recorders]
 
     async def insert(self, obj: T) -> T:
@@ -317,6 +318,8 @@ class TransactionBlock:
     """``async with transaction() as tx:``, or ``@transaction()`` over a function whose first parameter is tx."""
 
     def __init__(self, retry: Retry | None, exactly_once: bool | None, session: Session | None) -> None:
+        if retry is not None or exactly_once is not None:
+            check_options(retry, exactly_once)
         self._retry, self._once, self._session = retry, exactly_once, session
         self._open: list[Transaction] = []
 
@@ -336,6 +339,8 @@ class TransactionBlock:
             tx._close()
 
     def __call__(self, function: Callable[Concatenate[Transaction, P], Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        check_function("what @transaction() decorates", function)
+
         @functools.wraps(function)
         async def run(*args: P.args, **kwargs: P.kwargs) -> R:
             return await _transact(function, args, kwargs, self._retry, self._once, self._session)
@@ -380,6 +385,9 @@ async def _transact(
     session: Session | None,
 ) -> R:
     chosen = current(session)
+    if retry is not None or exactly_once is not None:
+        check_options(retry, exactly_once)
+    check_function("what transact runs", function)
     pauses = (retry or chosen.context.retry).pauses()
     attempts = 0
     keys: tuple[bytes, ...] = ()
@@ -390,7 +398,7 @@ async def _transact(
             # Once another writer came first, those of this process wait: a long transaction would never come through.
             if keys:
                 tx._alone = await chosen.loop.reserve(keys, ALONE)
-            result = await function(tx, *args, **kwargs)
+            result = await outcome_of(function, function(tx, *args, **kwargs))
             await tx._watched.end(True)
             return cast(R, untracked(result))
         except Conflict as conflict:
@@ -417,8 +425,10 @@ class LockBlock(Generic[T]):
         once: bool | None,
         session: Session | None,
     ) -> None:
-        if not 0 < lease < LONGEST or not 0 <= timeout < LONGEST:
-            raise ValueError(f"lease is more than 0 seconds, timeout 0 or more, and both less than {LONGEST:.0f}")
+        check_seconds("lease", lease, LONGEST)
+        check_seconds("timeout", timeout, LONGEST, or_zero=True)
+        if retry is not None or once is not None:
+            check_options(retry, once)
         self._session = current(session)
         self._objects = objects
         self._targets = pipeline_targets(self._session.context, objects)

@@ -8,6 +8,7 @@ from typing import Any
 from rapyer_codecs import DecodeError, RapyerError, Registry, StoredFields
 from rapyer_codecs.interrupts import is_interrupt
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import check_count, check_function, kind_of_value
 from rapyer_core.errors import UnknownVersion
 
 UpgradeFunction = Callable[[StoredFields], None]
@@ -62,9 +63,13 @@ def upgrade_from(version: int, /, *, fields: Iterable[str] | None = None) -> Cal
     fields: names of the top fields that it writes (a ConstraintError if it writes another). Index fields not among
     them are the same before and after, so that searches go on using their index while older objects are stored.
     """
+    check_count("the version of upgrade_from", version, "from 1", 1)
+    if isinstance(fields, str):
+        raise TypeError("fields= of upgrade_from takes several names: give a list, also for one")
     listed = None if fields is None else frozenset(fields)
 
     def decorate(function: UpgradeFunction) -> Upgrade:
+        check_function("what @upgrade_from(version) decorates", function)
         return Upgrade(version, function, listed)
 
     return decorate
@@ -106,9 +111,12 @@ def _number(stored: bytes) -> int:
 
 def history(owner: str, version: int, oldest: int | None, upgrades: Iterable[Any]) -> History:
     """The versions of a class called owner. TypeError, ValueError where a step is missing, doubled or none."""
-    if version < 1:
-        raise ValueError(f"the version of {owner} counts from 1")
+    check_count(f"the version of {owner}", version, "from 1", 1)
+    if oldest is not None:
+        check_count(f"the oldest version of {owner}", oldest, "from 1", 1)
     steps: dict[int, Upgrade] = {}
+    if not isinstance(upgrades, Iterable):
+        raise TypeError(f"the upgrades of {owner} are a list of them, not {kind_of_value(upgrades)}")
     for step in upgrades:
         if not isinstance(step, Upgrade):
             kind = type(step).__name__

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.errors import Conflict, SessionClosed
 
 V = TypeVar("V")
@@ -27,6 +28,14 @@ def current_worker() -> Worker:
     if task is None:
         raise RuntimeError("there is no running task")
     return task
+
+
+def outcome_of(function: Callable[..., Any], made: Awaitable[V]) -> Awaitable[V]:
+    """What a user's function gave, to be awaited. TypeError if it cannot be."""
+    if not isinstance(made, Awaitable):
+        name = getattr(function, "__qualname__", "it")
+        raise TypeError(f"{name} is no async function, and gave {kind_of_value(made)}: rapyer_core.sync runs such ones")
+    return made
 
 
 async def sleep(seconds: float) -> None:

@@ -29,6 +29,11 @@ class Codec(Generic[T]):
     encode: Callable[[T], str | bytes]
     decode: Callable[[bytes], T]
 
+    def __post_init__(self) -> None:
+        for name, function in (("encode", self.encode), ("decode", self.decode)):
+            if not callable(function):
+                raise TypeError(f"{name} of a codec is a function, not {type(function).__name__}")
+
 
 def plain_type(value: object) -> type:
     """The type a value counts as: its own, or what its type declares itself a view of."""

@@ -27,5 +27,7 @@ class Alias:
     name: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"an alias is a former field name, not {type(self.name).__name__}")
         if not self.name or self.name.startswith("~"):
             raise ValueError("an alias is a former field name: not empty, and not starting with '~'")

@@ -136,7 +136,10 @@ class Registry:
                 return decorated
 
             return decorate
-        self.factory(lambda hint: hint is cls, lambda hint, r: r.shape_of_codec(hint, Codec(encode, decode)))
+        if not isinstance(cls, type) and type(cls).__module__ == "builtins":
+            raise TypeError(f"a codec is registered for a type, not for one {type(cls).__name__}")
+        codec = Codec(encode, decode)
+        self.factory(lambda hint: hint is cls, lambda hint, r: r.shape_of_codec(hint, codec))
         return None
 
     def shape_of_codec(self, hint: Any, codec: Codec[Any]) -> Leaf:

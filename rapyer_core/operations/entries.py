@@ -11,6 +11,7 @@ from typing import Any
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
 from rapyer_core import packing
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_change, shown
@@ -69,11 +70,19 @@ def merge(
     ctx: Context, obj: Any, path: Any, values: Mapping[Any, Any], options: Options
 ) -> Operation[None] | Straight[None]:
     """Set several entries of a dict in one commit. Blind where each is one stored field."""
-    place = Place.of(ctx, obj, path, options, *_DICTS)
     if not isinstance(values, Mapping):
-        raise place.error(EncodeError, f"a mapping is expected, not {type(values).__name__}", target="dict")
+        place = Place.of(ctx, obj, path, options, *_DICTS)
+        raise place.error(EncodeError, f"a mapping is expected, not {kind_of_value(values)}", target="dict")
+    return put(ctx, obj, path, values.items(), options)
+
+
+def put(
+    ctx: Context, obj: Any, path: Any, entries: Iterable[tuple[Any, Any]], options: Options
+) -> Operation[None] | Straight[None]:
+    """The same for keys and values: a key that no dict can have is refused as any that is not of the type."""
+    place = Place.of(ctx, obj, path, options, *_DICTS)
     slot = place.slot
-    pairs = [(key, place.child(key), value) for key, value in values.items()]
+    pairs = [(key, place.child(key), value) for key, value in entries]
     dumped = [(key, child, place.storable(child, value)) for key, child, value in pairs]
     if constrained(slot) or not (is_plain_and_empty(slot, "dict") and all(child.is_field for _, child, _ in pairs)):
         return place.edit(Entries(slot, dumped))

@@ -13,12 +13,13 @@ from typing import Any
 
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import EncodeError, MissingEntry, MissingValue, NotFound
 from rapyer_core.operations.adoption import adopt, adopt_unit, adopt_value
 from rapyer_core.operations.blind import blind
 from rapyer_core.operations.edits import Assign, Compute
-from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put_entry, put_fields, remove
+from rapyer_core.operations.entries import UNSET, add, discard, merge, pop, put, put_entry, put_fields, remove
 from rapyer_core.operations.lists import clear, extend, insert_at
 from rapyer_core.operations.place import Options, Place
 from rapyer_core.operations.units import Change, Seen, Unit
@@ -42,6 +43,7 @@ __all__ = [
     "merge",
     "modify",
     "pop",
+    "put",
     "remove",
 ]
 
@@ -104,7 +106,10 @@ def _edit_leaf(place: Place, function: Callable[[Any], Any]) -> Operation[Any]:
 
 def modify(ctx: Context, obj: Any, path: Any, function: Callable[[Any], Any], options: Options) -> Operation[Any]:
     """Compute a field's new value from its stored one, again whenever another writer came first; the new value."""
-    return (yield from _edit_leaf(Place.of(ctx, obj, path, options), function))
+    place = Place.of(ctx, obj, path, options)
+    if not callable(function):
+        raise place.error(EncodeError, f"modify takes a function of the value, not {kind_of_value(function)}")
+    return (yield from _edit_leaf(place, function))
 
 
 # -- assign --

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import check_count
 from rapyer_core.collection import EXISTS, Collection, Context, Target
 from rapyer_core.errors import NotFound, PathError
 from rapyer_core.expressions import Path, as_path, parts_of
@@ -29,7 +30,7 @@ from rapyer_core.operations.candidates import (
 )
 from rapyer_core.operations.commands import reindexed
 from rapyer_core.operations.commit import commit
-from rapyer_core.operations.query import Query, as_score, check_count, check_owner
+from rapyer_core.operations.query import Query, as_score, check_owner
 from rapyer_core.operations.reading import CHUNK, chunks, read
 from rapyer_core.operations.units import Change, Seen, Unit, whole
 from rapyer_core.places import is_stored_formerly, way_to
@@ -63,7 +64,7 @@ def indexed(ctx: Context, model: Model[Any], path: Any) -> tuple[Collection[Any]
 
 def top(ctx: Context, cls: type[T], path: Any, n: int) -> Operation[list[T]]:
     """The n objects with the highest values of an Index field, highest first. O(log objects + n)."""
-    check_count(n, "n")
+    check_count("n", n, "objects")
     collection, index = indexed(ctx, model_of(cls), path)
     if not (yield from is_complete(ctx, collection, index)):
         best = yield from _all_by_value(ctx, collection, index, n)

@@ -8,6 +8,7 @@ from typing import Any
 from rapyer_codecs import RapyerError, Slot
 from rapyer_codecs.lean import dataclass, field
 from rapyer_codecs.shape import Leaf
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.collection import Context, Fields, Target
 from rapyer_core.errors import ConnectionFailed, DecodeError, EncodeError, NotFound
 from rapyer_core.operations.adoption import adopt_change, adopt_unit, adopts, remembered, shown
@@ -75,7 +76,10 @@ def extend(ctx: Context, obj: Any, path: Any, values: Iterable[Any], options: Op
     """Add elements at the end of a list or deque."""
     place = Place.of(ctx, obj, path, options, "list", "deque")
     slot, target = place.slot, place.target
-    values = list(values)
+    if type(values) is not list:
+        if not isinstance(values, Iterable):
+            raise place.error(EncodeError, f"elements are expected, not {kind_of_value(values)}", target="list")
+        values = list(values)
     items = _stored(place, values)
     if not place.site.grows:
         element = place.child(0)

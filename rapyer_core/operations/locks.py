@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import is_utf8, kind_of_value
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import Fence
@@ -63,8 +64,10 @@ class Hold:
 
 def fence_for(target: Target, name: str) -> Fence:
     """A lock of the object that is not taken yet, with a fresh owner token."""
-    if not _NAME.match(name):
-        raise ValueError("a lock name has 1 to 128 characters, no control characters and no braces")
+    if not isinstance(name, str):
+        raise TypeError(f"a lock name is a str, not {kind_of_value(name)}")
+    if not _NAME.match(name) or not is_utf8(name):
+        raise ValueError("a lock name has 1 to 128 characters, no control characters, no braces and no half surrogates")
     key = target.collection.own_key(target.key, f"lock:{name}")
     return Fence(key, secrets.token_hex(16).encode(), name, target)
 

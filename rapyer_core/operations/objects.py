@@ -11,6 +11,7 @@ from rapyer_codecs import Diff, Slot
 from rapyer_codecs.framing import unframed
 from rapyer_codecs.lean import dataclass, field
 from rapyer_core import packing
+from rapyer_core.arguments import check_function, several
 from rapyer_core.collection import EXISTS, Collection, Context, Fields, OnError, Target
 from rapyer_core.errors import (
     AlreadyExists,
@@ -44,7 +45,7 @@ from rapyer_core.requests import (
     Straight,
     straight,
 )
-from rapyer_core.retries import Retry
+from rapyer_core.retries import Retry, check_options
 from rapyer_core.states import BLANK, Shown, State, attach, remember_whole, see_stored, state_of
 
 T = TypeVar("T")
@@ -56,6 +57,8 @@ T = TypeVar("T")
 def get(ctx: Context, cls: type[T], pk: Any, on_error: OnError | None = None) -> Straight[T]:
     """Load one object. One round trip. NotFound, DecodeError. on_error: told of fields that cannot be read instead."""
     collection: Collection[T] = ctx.collection_of(cls)
+    if on_error is not None:
+        check_function("on_error", on_error)
     text, key = collection.address(pk)
     return straight(Straight, (READ, packing.hgetall(key), 1, (ctx, collection, text, key, on_error), _loaded, _get))
 
@@ -86,9 +89,9 @@ def get_many(
 ) -> Operation[list[T | None]]:
     """Load several objects, in the order asked, None where there is none."""
     collection: Collection[T] = ctx.collection_of(cls)
-    if isinstance(pks, str | bytes):
-        raise TypeError(f"several primary keys are expected, not one {type(pks).__name__}: give a list, or use get()")
-    addresses = [collection.address(pk) for pk in pks]
+    if on_error is not None:
+        check_function("on_error", on_error)
+    addresses = [collection.address(pk) for pk in several(pks, "primary keys", "get")]
     objects: list[T | None] = []
     coming, load = iter(addresses), collection.load_reply
 
@@ -297,6 +300,8 @@ def save(
 ) -> Operation[None] | Straight[None]:
     """Write a never loaded object whole (one round trip), of a loaded one what changed (two)."""
     target = _own_target(ctx, obj)
+    if retry is not None or exactly_once is not None:
+        check_options(retry, exactly_once)
     state = state_of(obj)
     if state is not BLANK and state.loaded:
         return _save_loaded(ctx, target, overwrite, exactly_once, retry)
@@ -437,11 +442,12 @@ def save_many(
     refusals of the server before others). Where the server refuses, it is asked for no more of that kind: never loaded
     ones, and loaded ones.
     """
+    check_options(None, exactly_once)
     once = ctx.exactly_once if exactly_once is None else exactly_once
     fresh: list[Whole] = []
     loaded: list[SaveChanges] = []
     earlier: dict[int, State] = {}
-    for obj in objects:
+    for obj in several(objects, "objects", "save"):
         target = _own_target(ctx, obj)
         collection, pk, key, _ = target
         state = state_of(obj)
@@ -503,6 +509,7 @@ def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Opera
 def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: Retry | None = None) -> Operation[None]:
     """Create the object; AlreadyExists if one is stored under its key."""
     target = _own_target(ctx, obj)
+    check_options(retry, exactly_once)
     fields = target.collection.dump(obj, target.pk)
     target.collection.check_rules(obj, target.pk)
     before = state_of(obj)
@@ -514,6 +521,7 @@ def get_or_create(
     ctx: Context, obj: Any, pk: Any = None, values: dict[str, Any] | None = None, *, exactly_once: bool | None = None
 ) -> Operation[tuple[Any, bool]]:
     """The stored object, or the given one (or one made of pk and values), created; and whether it was created."""
+    check_options(None, exactly_once)
     if not isinstance(obj, type) and (pk is not None or values):
         raise TypeError("a primary key and values go with a model class, not with an object")
     made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
@@ -550,6 +558,7 @@ def delete(ctx: Context, target: Target, *, exactly_once: bool | None = None) ->
 
 def delete_many(ctx: Context, targets: Sequence[Target], *, exactly_once: bool | None = None) -> Operation[int]:
     """Delete several objects; how many were there. One that is named twice counts once."""
+    check_options(None, exactly_once)
     once = ctx.exactly_once if exactly_once is None else exactly_once
     gone = 0
     different = list({target.key: target for target in targets}.values())

@@ -23,7 +23,7 @@ from rapyer_core.operations.edits import Edit, EditObject
 from rapyer_core.operations.units import Unit
 from rapyer_core.places import is_entry, kind_of, value_of, value_shape
 from rapyer_core.requests import Command, Operation, Reply
-from rapyer_core.retries import Retry
+from rapyer_core.retries import Retry, check_options
 
 Options = tuple[Retry | None, bool | None]
 """How one write is done: ``retry`` and ``exactly_once``. None: as the session says."""
@@ -158,6 +158,8 @@ class Place(NamedTuple):
                 **target.data, path=site.slot.text, reason="the key field of a stored object cannot change"
             )
         retry, once = options
+        if retry is not None or once is not None:
+            check_options(retry, once)
         return _new_place(cls, (ctx, target, site, site.slot, retry, ctx.exactly_once if once is None else once))
 
     @property

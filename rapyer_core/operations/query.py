@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from rapyer_codecs.lean import dataclass
+from rapyer_core.arguments import check_count, check_function
 from rapyer_core.collection import Collection, Context, OnError
 from rapyer_core.errors import PathError
 from rapyer_core.expressions import (
@@ -143,7 +144,9 @@ def query(
     """Check the parts of a search and decide how it is done. TypeError, PathError, ValueError."""
     model: Model[T] = model_of(cls)
     if limit is not None:
-        check_count(limit, "limit")
+        check_count("limit", limit, "objects")
+    if on_error is not None:
+        check_function("on_error", on_error)
     parts = [as_condition(condition) for condition in conditions]
     orders = _orders(order_by)
     for path in [path for part in parts for path in part.paths()] + [order.path for order in orders]:
@@ -151,12 +154,6 @@ def query(
     condition = All(tuple(parts)) if parts else None
     made = Query(ctx.collection(model), condition, orders, limit, on_error=on_error)
     return _with_index(made, list(_conjuncts(parts)))
-
-
-def check_count(value: Any, name: str) -> None:
-    """ValueError unless it is a number of objects."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} counts objects: 0 or more")
 
 
 def _orders(order_by: Any) -> tuple[Order, ...]:

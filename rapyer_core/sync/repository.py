@@ -16,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, LiteralString, TypeVar, overload
 
+from rapyer_core.arguments import check_count, check_function, several
 from rapyer_core.collection import OnError
 from rapyer_core.operations import fields, objects, search
 from rapyer_core.operations.fields import UNSET
@@ -135,7 +136,7 @@ def delete(obj: Any, pk: Any = None, *, exactly_once: bool | None = None, sessio
 def delete_many(objs: Iterable[Any], *, exactly_once: bool | None = None, session: Session | None = None) -> int:
     """Delete several objects (or refs); how many were there."""
     chosen = current(session)
-    targets = [chosen.context.target(obj) for obj in objs]
+    targets = [chosen.context.target(obj) for obj in several(objs, "objects", "delete")]
     return chosen.run(objects.delete_many(chosen.context, targets, exactly_once=exactly_once))
 
 
@@ -367,7 +368,7 @@ def put(
 ) -> None:
     """Set the entry of a dict's key. Puts of different keys never meet."""
     chosen = current(session)
-    chosen.run(fields.merge(chosen.context, obj, path, {key: value}, (retry, exactly_once)))
+    chosen.run(fields.put(chosen.context, obj, path, ((key, value),), (retry, exactly_once)))
 
 
 def merge(
@@ -509,6 +510,10 @@ def upgrade_all(
     it raises ends the walk.
     """
     chosen = current(session)
+    if limit is not None:
+        check_count("limit", limit, "objects")
+    if on_progress is not None:
+        check_function("on_progress", on_progress)
     walk = search.Walk.of(chosen.context, cls, cursor)
     while True:
         progress = chosen.run(walk.page())

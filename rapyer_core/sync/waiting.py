@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from rapyer_core import processes
@@ -24,6 +24,15 @@ Worker = threading.Thread
 def current_worker() -> Worker:
     """The running thread."""
     return threading.current_thread()
+
+
+def outcome_of(function: Callable[..., Any], made: V) -> V:
+    """What a user's function gave. TypeError if that would have to be awaited."""
+    if isinstance(made, Coroutine):
+        made.close()
+        name = getattr(function, "__qualname__", "it")
+        raise TypeError(f"{name} is an async function: rapyer_core, without .sync, runs such ones")
+    return made
 
 
 def sleep(seconds: float) -> None:

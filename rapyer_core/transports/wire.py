@@ -14,6 +14,7 @@ from redis._parsers.base import BaseParser
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 
+from rapyer_core.arguments import kind_of_value
 from rapyer_core.errors import ServerRefused
 from rapyer_core.requests import EXEC, MULTI, Command, Reply, ServerError
 from rapyer_core.settings import Settings
@@ -48,18 +49,17 @@ RECONNECT = 0.5
 
 def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
     """The redis-py connection class, of this module (asyncio or blocking), and its arguments."""
-    if is_of_cluster(settings.client):
-        connection_class, arguments = _cluster_parameters(settings.client, module)
-    elif settings.client is not None:
-        lender = getattr(settings.client, "connection_pool", None)
+    client = settings.client
+    if client is None:
+        connection_class, arguments = _url_parameters(settings.url, pool_class)
+    elif is_of_cluster(client):
+        connection_class, arguments = _cluster_parameters(client, module)
+    else:
+        lender = getattr(client, "connection_pool", None)
         if lender is None:
-            raise TypeError("client must be a redis-py client")
+            raise TypeError(f"client must be a redis-py client, not {kind_of_value(client)}")
         connection_class = getattr(module, lender.connection_class.__name__, lender.connection_class)
         arguments = dict(lender.connection_kwargs)
-    else:
-        pool = pool_class.from_url(settings.url)
-        connection_class = pool.connection_class
-        arguments = dict(pool.connection_kwargs)
     if settings.node is not None:
         if arguments.pop("path", None) is not None:
             connection_class = module.Connection
@@ -69,6 +69,23 @@ def connection_parameters(settings: Settings, pool_class: type[Any], module: Any
     arguments.update({name: value for name, value in _OURS.items() if takes(connection_class, name)})
     arguments["socket_connect_timeout"] = settings.timeout
     return connection_class, arguments
+
+
+def _url_parameters(url: str | None, pool_class: type[Any]) -> tuple[type[Any], dict[str, Any]]:
+    """The connection class and arguments that a url means. ValueError where redis-py cannot make anything of it."""
+    failed = ""
+    try:
+        pool = pool_class.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)
+    except Exception as error:
+        failed = type(error).__name__
+    if failed:
+        # Outside of the handler: what is wrong may be that a part of the password is taken for the port.
+        raise ValueError(
+            f"the url cannot be used ({failed}): its port is a number, characters such as / ? # @ % in a user name or "
+            "password are percent-encoded, and the options behind ? are arguments of redis-py's connections"
+        )
+    return pool.connection_class, dict(pool.connection_kwargs)
 
 
 def is_of_cluster(client: Any) -> bool:

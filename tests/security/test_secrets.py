@@ -31,6 +31,7 @@ from rapyer_core import (
     remove,
     save,
     save_many,
+    sync,
     transact,
 )
 from rapyer_core.transactions import Transaction
@@ -179,6 +180,34 @@ async def test_no_error_shows_what_was_given(player: Player, work: Callable[[Pla
     assert HIDDEN not in text, text
     # Nothing was written, and nothing of it is left in the object.
     assert (await get(Player, "p")) == player
+
+
+WRONG_URLS = [
+    f"redis://:{HIDDEN}/x@localhost:6379",
+    f"redis://:{HIDDEN}#x@localhost:6379",
+    f"redis://user:{HIDDEN}?x@localhost",
+    f"redis://:{HIDDEN}]x@localhost:6379",
+    f"redis://:{HIDDEN}@localhost:99999",
+    f"redis://:x@localhost:6379?socket_timeout={HIDDEN}",
+    f"redis://:{HIDDEN}@localhost:6379?nope=1",
+    f"rediss://:x@localhost:6379?ssl_cert_reqs={HIDDEN}",
+    f"http://:{HIDDEN}@localhost:6379",
+]
+"""A password with characters that are not escaped is taken for other parts of the url."""
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+async def test_no_error_about_a_url_shows_its_password(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(ValueError, match=r"a url starts with|the url cannot be used") as caught:
+        await init_rapyer(url)
+    with pytest.raises(ValueError, match=r"a url starts with|the url cannot be used") as blocking:
+        sync.init_rapyer(url)
+    for error in (caught.value, blocking.value):
+        # The name of the test itself has it, too.
+        shown = everything_shown(error.with_traceback(None)) + caplog.text
+        assert HIDDEN not in shown
+        assert error.__context__ is None
 
 
 def everything_shown(error: BaseException) -> str:
