@@ -144,5 +144,5 @@ class SlotMap:
 
     @property
     def mark(self) -> int:
-        """Another number (of 16 bits) for, nearly always, another map."""
-        return int.from_bytes(sha1(repr(self._owners).encode(), usedforsecurity=False).digest()[:2], "big")
+        """Another number, from 1 to 65,535, for, nearly always, another map."""
+        return 1 + int.from_bytes(sha1(repr(self._owners).encode(), usedforsecurity=False).digest()) % 0xFFFF

@@ -188,7 +188,7 @@ class Cluster:
     def ask(self, request: Batch) -> list[Reply]:
         """Each command where its key is."""
         commands = request.commands
-        if any(command[0] == b"SCAN" for command in commands):
+        if (b"SCAN",) in [command[:1] for command in commands]:
             return [self._ask_all(command) for command in commands]
         return [reply for answer in self._send(units_of(commands)) for reply in answer]
 
@@ -350,7 +350,7 @@ class Cluster:
                 if self._map.mark == mark:
                     return [0, keys]
                 place, mark = 0, self._map.mark
-        return [position << 32 | place << 16 | mark or 1 << 32, keys]
+        return [position << 32 | place << 16 | mark, keys]
 
     def _info(self, command: Command) -> Reply:
         """INFO as of one server that is another one when any of the nodes is."""
