@@ -113,6 +113,15 @@ def elsewhere(replies: Iterable[Reply], asked: Address) -> Elsewhere | None:
     return None
 
 
+class Nodes:
+    """The nodes of a cluster, as a session has seen them last, in whatever event loop: to ask when one is gone."""
+
+    __slots__ = ("addresses",)
+
+    def __init__(self) -> None:
+        self.addresses: Sequence[Address] = ()
+
+
 class SlotMap:
     """Which node has which slot."""
 

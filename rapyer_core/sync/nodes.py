@@ -42,6 +42,7 @@ from rapyer_core.settings import Settings
 from rapyer_core.slots import (
     Address,
     Elsewhere,
+    Nodes,
     SlotMap,
     Unit,
     elsewhere,
@@ -144,9 +145,9 @@ class Node:
 class Cluster:
     """The nodes of a cluster: those that have slots, made when something is asked of them."""
 
-    def __init__(self, settings: Settings, seed: Node, must_wait: MustWait) -> None:
-        """seed: the server that the session was told of; it is asked where the others are."""
-        self._settings, self._seed, self._must_wait = settings, seed, must_wait
+    def __init__(self, settings: Settings, seed: Node, seen: Nodes, must_wait: MustWait) -> None:
+        """seed: the server that the session was told of. It or one of the nodes seen is asked where the slots are."""
+        self._settings, self._seed, self._seen, self._must_wait = settings, seed, seen, must_wait
         self._nodes: dict[Address, Node] = {}
         self._map = SlotMap()
         self._is_current = False
@@ -190,7 +191,10 @@ class Cluster:
         commands = request.commands
         if (b"SCAN",) in [command[:1] for command in commands]:
             return [self._ask_all(command) for command in commands]
-        return [reply for answer in self._send(units_of(commands)) for reply in answer]
+        units = units_of(commands)
+        if units[0].slot is None:
+            return self._ask_any(units[0])
+        return [reply for answer in self._send(units) for reply in answer]
 
     def write(self, request: Blind) -> Any:
         """Where the keys are."""
@@ -268,7 +272,9 @@ class Cluster:
                 if there is not None:
                     node: Node | None = self._node_at(there.address)
                 else:
-                    node = self._node_of(units[place].slot)
+                    slot = units[place].slot
+                    assert slot is not None
+                    node = self._node_of(slot)
                 if node is None:
                     answers[place] = [NOWHERE] * len(units[place].commands)
                 else:
@@ -310,10 +316,23 @@ class Cluster:
             raise
         answers = []
         for unit, there in units:
-            if there is not None and there.asking:
-                next(replies)
-            answers.append(list(islice(replies, len(unit.commands))))
+            asked = next(replies) if there is not None and there.asking else None
+            own = list(islice(replies, len(unit.commands)))
+            answers.append([asked] * len(own) if isinstance(asked, ServerError) else own)
         return answers
+
+    def _ask_any(self, unit: Unit) -> list[Reply]:
+        """The replies of whichever node answers, to what is about no key."""
+        self._current()
+        failure = Lost(sent=False)
+        for address in sorted(self._map.nodes, key=self._lost.__contains__):
+            try:
+                (replies,) = self._exchange(self._node_at(address), [(unit, None)])
+            except Lost as lost:
+                failure = lost
+            else:
+                return replies
+        raise failure
 
     # -- all nodes --
 
@@ -363,14 +382,10 @@ class Cluster:
 
     # -- nodes --
 
-    def _node_of(self, slot: int | None) -> Node | None:
-        """The node that has a slot. None: none that is known, or there is none."""
+    def _node_of(self, slot: int) -> Node | None:
+        """The node that has a slot. None: none that is known."""
         self._current()
-        if slot is None:
-            nodes = [address for address in self._map.nodes if address not in self._lost] or self._map.nodes
-            address = nodes[0] if nodes else None
-        else:
-            address = self._map.owner(slot)
+        address = self._map.owner(slot)
         if address is None:
             self._is_current = False
             return None
@@ -420,15 +435,16 @@ class Cluster:
                     failure = ServerRefused(code=reply.code, reason=_NO_MAP)
                     continue
                 self._map = SlotMap.read(reply, node.address[0])
+                self._seen.addresses = self._map.nodes
                 self._lost.clear()
                 self._is_current, self._read_at = True, time.monotonic()
                 return
             raise failure
 
     def _to_ask(self) -> Iterator[Node]:
-        known = [address for address in self._map.nodes if address not in self._lost]
-        seeds = [address for address in lent_nodes(self._settings) if address not in known]
-        for address in [*known, *seeds]:
+        seen = [address for address in self._seen.addresses if address not in self._lost]
+        lent = [address for address in lent_nodes(self._settings) if address not in seen]
+        for address in [*seen, *lent]:
             yield self._node_at(address)
         yield self._seed
         for address in list(self._lost):
@@ -440,9 +456,10 @@ def _send_packed(node: Node, kind: int, packed: bytes, count: int, asking: bool)
     if not asking:
         return node.begin(READ if kind is READ else ALONE, packed, count)
     if kind is READ:
-        return (node.begin(READ, ASKING + packed, count + 1))[1:]
-    replies = node.begin(READ, ASKING + BEGIN + packed + END, count + 3)
-    return outcome(replies[1:], 0, count, alone=True)
+        asked, *replies = node.begin(READ, ASKING + packed, count + 1)
+        return [asked] * count if isinstance(asked, ServerError) else replies
+    asked, *replies = node.begin(READ, ASKING + BEGIN + packed + END, count + 3)
+    return asked if isinstance(asked, ServerError) else outcome(replies, 0, count, alone=True)
 
 
 _NO_MAP = "the server does not tell where the slots of its cluster are: the user needs the right to CLUSTER SLOTS"

@@ -33,7 +33,7 @@ from rapyer_core.requests import (
 )
 from rapyer_core.retries import DEFAULT_RETRY, Retry
 from rapyer_core.settings import Settings
-from rapyer_core.slots import suits_cluster
+from rapyer_core.slots import Nodes, suits_cluster
 from rapyer_core.sync.nodes import Cluster, Node, Watching
 from rapyer_core.sync.waiting import Places, Repeating, Turns, Worker, current_worker, sleep
 from rapyer_core.transports.blocking_listener import Ear, Listener
@@ -75,8 +75,9 @@ class Reservation:
 class Loop:
     """What a session keeps for this process."""
 
-    def __init__(self, settings: Settings, clustered: bool) -> None:
-        self.listener = Listener(settings)
+    def __init__(self, settings: Settings, clustered: bool, seen: Nodes) -> None:
+        """seen: the nodes of the cluster, if the server belongs to one (clustered)."""
+        self.listener = Listener(settings, seen)
         self.turns = Turns()
         self.reserved: dict[bytes, Worker] = {}
         """Who has which keys to itself."""
@@ -85,13 +86,13 @@ class Loop:
         self.server: Node | Cluster = node
         """Where requests go."""
         if clustered:
-            self.find_others(settings)
+            self.find_others(settings, seen)
         self.threads: WeakKeyDictionary[Worker, Any] = WeakKeyDictionary()
         """Open lock blocks of each thread."""
 
-    def find_others(self, settings: Settings) -> None:
+    def find_others(self, settings: Settings, seen: Nodes) -> None:
         """The server is one of a cluster: requests go to the node that has the key."""
-        self.server = Cluster(settings, self.node, self.must_wait)
+        self.server = Cluster(settings, self.node, seen, self.must_wait)
 
     def reserve(self, keys: Sequence[bytes], timeout: float) -> Reservation:
         """Have these keys for the running thread alone, for a while: others that write them wait. It may pass itself.
@@ -150,21 +151,35 @@ class Session:
             self.context.clustered = True
             found = found.at(nodes[0])
         self._settings = found
-        self._loops = Places(lambda: Loop(found, self.context.clustered))
+        self._seen = Nodes()
+        self._loops = Places(lambda: Loop(found, self.context.clustered, self._seen))
         self._closed = False
 
     def open(self) -> Self:
-        """Speak to the server. ConnectionFailed, ServerRefused; ValueError: the prefix does not suit a cluster."""
-        if self.run(greet()) and not self.context.clustered:
-            self.context.clustered = True
-            self.loop.find_others(self._settings)
+        """Speak to the server. ConnectionFailed, ServerRefused; ValueError: the prefix does not suit a cluster.
+
+        What is raised leaves the session closed.
+        """
+        try:
+            if self.run(greet()) and not self.context.clustered:
+                self.context.clustered = True
+                self.loop.find_others(self._settings, self._seen)
+            self._check_prefix()
+            if not self._seen.addresses and self.context.clustered:
+                # By way of the others now, so that a user who may not see them is told at once.
+                self.run(greet())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _check_prefix(self) -> None:
         prefix = self.context.prefix
         if self.context.clustered and not suits_cluster(prefix):
             raise ValueError(
                 f"the braces in the prefix {prefix!r} would keep locks away from their objects in a cluster: leave "
                 "them out, or let one pair, with text inside, be the hash tag of all keys, as in '{game}:'"
             )
-        return self
 
     @property
     def loop(self) -> Loop:

@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from rapyer_core.requests import Reply
 from rapyer_core.settings import Settings
+from rapyer_core.slots import Nodes
 from rapyer_core.transports.wire import RECONNECT, REST, backoff_free_retry, connection_parameters, pack
 
 
@@ -52,12 +53,11 @@ class Ear:
 class Listener:
     """The ears of one event loop. Connects when there is one, and stays connected for REST seconds after the last."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._class, self._arguments = connection_parameters(
-            settings, redis.asyncio.ConnectionPool, redis.asyncio.connection
-        )
-        self._arguments["socket_timeout"] = None
-        self._timeout = settings.timeout
+    def __init__(self, settings: Settings, seen: Nodes) -> None:
+        """seen: the nodes of a cluster, any of which will do; none: the server of the settings."""
+        self._settings, self._seen = settings, seen
+        self._tries = 0
+        """Connections that were begun."""
         self._ears: dict[bytes, set[Ear]] = {}
         self._standing: set[bytes] = set()
         """Channels that the server has confirmed."""
@@ -118,11 +118,20 @@ class Listener:
             await asyncio.sleep(RECONNECT)
         self._task = None
 
+    def _next_connection(self) -> Any:
+        """To one node after the other, since the last one may be gone."""
+        nodes = self._seen.addresses
+        settings = self._settings.at(nodes[self._tries % len(nodes)]) if nodes else self._settings
+        self._tries += 1
+        made, arguments = connection_parameters(settings, redis.asyncio.ConnectionPool, redis.asyncio.connection)
+        arguments["socket_timeout"] = None
+        return made(**arguments, retry=backoff_free_retry(Retry))
+
     async def _listen(self) -> None:
         """Until the connection is lost."""
-        connection = self._class(**{**self._arguments, "retry": backoff_free_retry(Retry)})
+        connection = self._next_connection()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._settings.timeout):
                 await connection.connect()
             self._connection = connection
             if self._ears:

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from rapyer_core.requests import Command, Reply
 from rapyer_core.settings import Settings
+from rapyer_core.slots import Nodes
 from rapyer_core.transports.wire import RECONNECT, REST, backoff_free_retry, connection_parameters, pack
 
 
@@ -56,9 +57,11 @@ class Ear:
 class Listener:
     """The ears of one process. Connects when there is one, and stays connected for REST seconds after the last."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._class, self._arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
-        self._arguments["socket_timeout"] = settings.timeout
+    def __init__(self, settings: Settings, seen: Nodes) -> None:
+        """seen: the nodes of a cluster, any of which will do; none: the server of the settings."""
+        self._settings, self._seen = settings, seen
+        self._tries = 0
+        """Connections that were begun."""
         self._guard = threading.Lock()
         self._ears: dict[bytes, WeakSet[Ear]] = {}
         self._standing: set[bytes] = set()
@@ -139,9 +142,18 @@ class Listener:
             self._wake = None
             return True
 
+    def _next_connection(self) -> Any:
+        """To one node after the other, since the last one may be gone."""
+        nodes = self._seen.addresses
+        settings = self._settings.at(nodes[self._tries % len(nodes)]) if nodes else self._settings
+        self._tries += 1
+        made, arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
+        arguments["socket_timeout"] = settings.timeout
+        return made(**arguments, retry=backoff_free_retry(Retry))
+
     def _listen(self, its: socket.socket) -> None:
         """Until the connection is lost, or nobody has listened for a while."""
-        connection = self._class(**{**self._arguments, "retry": backoff_free_retry(Retry)})
+        connection = self._next_connection()
         try:
             connection.connect()
             with self._guard:
