@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from rapyer_core import Session, close_rapyer, init_rapyer
+from tests.faults.held import assert_nothing_held
 from tests.support.builds import Build
 from tests.support.clusters import Cluster, running_cluster
 from tests.support.rights import as_user, listed_commands
@@ -31,3 +33,14 @@ def cluster_url(cluster: Cluster, build: Build) -> str:
         return cluster.url
     cluster.create_user(listed_commands())
     return as_user(cluster.url)
+
+
+@pytest.fixture
+async def session(cluster_url: str) -> AsyncIterator[Session]:
+    """The default session. At the end nothing may be held any more."""
+    session = await init_rapyer(cluster_url)
+    try:
+        yield session
+        await assert_nothing_held(session)
+    finally:
+        await close_rapyer()

@@ -236,8 +236,11 @@ class Cluster:
         return self.replicas[self.masters.index(node)]
 
     def promote(self, replica: Node, how: str = "FORCE") -> None:
-        """The replica takes over from its master, alive or dead, and all that run know it. how: FORCE or TAKEOVER."""
-        replica.ok("CLUSTER", "FAILOVER", how)
+        """The replica takes over from its master, alive or dead, and all that run know it.
+
+        how: FORCE or TAKEOVER; "": of a master that lives and waits for it, so that nothing is lost.
+        """
+        replica.ok("CLUSTER", "FAILOVER", *filter(None, [how]))
         wait_until(f"{replica} to take over", self._has_slots, replica)
 
     def _has_slots(self, node: Node) -> bool:

@@ -35,3 +35,9 @@ def as_admin(url: str) -> str:
     """The address without a user: of one who may do everything."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def cluster_commands() -> list[str]:
+    """The rules of the page that a cluster needs beside those."""
+    paragraph = next(part for part in PAGE.read_text().split("\n\n") if part.startswith("In a cluster"))
+    return re.findall(r"`(\+\S+)`", paragraph)
