@@ -31,7 +31,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from rapyer_codecs.errors import RapyerError
 
-__all__ = ["EmbeddedServer", "InvalidServerUrl", "ServerNotFound", "ServerStartFailed", "embedded_url"]
+__all__ = ["EmbeddedServer", "EmbeddedUse", "InvalidServerUrl", "ServerNotFound", "ServerStartFailed", "use_embedded"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,27 +83,46 @@ class InvalidServerUrl(RapyerError, ValueError):
 
 # --- addresses ----------------------------------------------------------------------------------------------
 
-_shared: dict[Path | None, EmbeddedServer] = {}
+_shared: dict[Path | None, tuple[EmbeddedServer, set[EmbeddedUse]]] = {}
 _shared_lock = threading.Lock()
 
 
-def embedded_url(spec: str = "embedded://") -> str:
-    """The `unix://` address of the server that `spec` names, started if it does not run yet.
+class EmbeddedUse:
+    """That somebody uses the embedded server of an address. `url`: its `unix://` address."""
 
-    `embedded://` is empty at first and gone when this process ends; `embedded:///some/dir` keeps its data in
-    that directory (mode 0700, made if missing). A process has one server for each of them: asking again gives
-    the same. A directory belongs to one process at a time, the one that started the server in it, and its
-    forked children; any other gets `ServerStartFailed`, which names the owner.
+    def __init__(self, url: str, directory: Path | None) -> None:
+        self.url = url
+        self._directory = directory
+
+    def end(self) -> None:
+        """Use it no more. The server ends with its last use. Ending twice is ending once."""
+        with _shared_lock:
+            server, uses = _shared[self._directory]
+            if self in uses:
+                uses.remove(self)
+                if not uses:
+                    server.stop()
+
+
+def use_embedded(spec: str = "embedded://") -> EmbeddedUse:
+    """Use the server that `spec` names, started if it does not run yet.
+
+    `embedded://` is empty at first and gone with its last use, or when this process ends; `embedded:///some/dir` keeps
+    its data in that directory (mode 0700, made if missing). A process has one server for each of them: who asks while
+    it is used gets the same. A directory belongs to one process at a time, the one that started the server in it, and
+    its forked children; any other gets `ServerStartFailed`, which names the owner.
 
     Blocks for about 40 ms. Raises InvalidServerUrl, ServerNotFound, ServerStartFailed.
     """
     directory = _directory_of(spec)
     with _shared_lock:
-        server = _shared.setdefault(directory, EmbeddedServer(directory))
+        server, uses = _shared.setdefault(directory, (EmbeddedServer(directory), set()))
         if not server.listening:
             server.start()
-            logger.info("started an embedded server (%s) at %s", directory or "ephemeral", server.url)
-        return server.url
+            logger.debug("started a server (%s) at %s", directory or "ephemeral", server.url)
+        use = EmbeddedUse(server.url, directory)
+        uses.add(use)
+        return use
 
 
 def _directory_of(spec: str) -> Path | None:

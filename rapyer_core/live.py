@@ -379,6 +379,8 @@ def _live_class(cls: Any) -> type[Any]:
         "__reduce_ex__": __reduce_ex__,
         "__hash__": cls.__hash__,
     }
+    if not hasattr(cls, "aset"):
+        namespace["aset"] = _Live.aset
     for field in dataclasses.fields(cls):
         namespace[field.name] = NestedField(field.name)
     return cast(type[Any], cast(Any, type(cls))(cls.__name__, (cls,), namespace))

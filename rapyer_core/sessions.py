@@ -145,7 +145,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings.prefix, settings.retry, settings.exactly_once)
-        found = resolved(settings)
+        found, self._embedded = resolved(settings)
         nodes = lent_nodes(found)
         if nodes:
             self.context.clustered = True
@@ -260,12 +260,19 @@ class Session:
         return self.context.own_registry().register(cls, encode=encode, decode=decode)
 
     async def close(self) -> None:
-        """Close the connections of this event loop. What is asked afterwards is SessionClosed."""
+        """Close the connections of this event loop. What is asked afterwards is SessionClosed.
+
+        The embedded server, if it is one, ends with the last session that uses it.
+        """
         running = self._loops.pop()
         self._closed = True
-        if running is not None:
-            await running.server.close()
-            await running.listener.close()
+        try:
+            if running is not None:
+                await running.server.close()
+                await running.listener.close()
+        finally:
+            if self._embedded is not None:
+                self._embedded.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -376,7 +383,11 @@ async def init_rapyer(
             exactly_once,
         )
     )
-    await session.open()
+    try:
+        await session.open()
+    except BaseException:
+        await session.close()
+        raise
     former, _default = _default, session
     if former is not None:
         await former.close()

@@ -136,6 +136,13 @@ def target_of(ctx: Context, obj: Any, pk: Any) -> Target:
     return ctx.target(obj)
 
 
+def targets_of(ctx: Context, objs: Any, pks: Any) -> list[Target]:
+    """The targets of ``delete_many([obj, ...])`` or ``delete_many(Player, [pk, ...])``."""
+    if pks is None:
+        return [ctx.target(obj) for obj in several(objs, "objects", "delete")]
+    return [target_of(ctx, objs, pk) for pk in several(pks, "primary keys", "delete")]
+
+
 def _load(ctx: Context, target: Target) -> Operation[Any]:
     """The object as it is stored, None if it is not."""
     reply = yield from _read_whole(ctx, target.collection, target.pk, target.key)
@@ -524,7 +531,16 @@ def get_or_create(
     check_options(None, exactly_once)
     if not isinstance(obj, type) and (pk is not None or values):
         raise TypeError("a primary key and values go with a model class, not with an object")
-    made = build(model_of(obj), pk, values or {}) if isinstance(obj, type) else obj
+    made = obj
+    if isinstance(obj, type):
+        model, values = model_of(obj), values or {}
+        missing: TypeError | None = None
+        try:
+            made = build(model, pk, values)
+        except TypeError as error:
+            missing = error
+        if missing is not None:
+            return (yield from _get_existing(ctx, model, pk, values, missing)), False
     target = _own_target(ctx, made)
     for _ in range(1000):
         found = yield from _load(ctx, target)
@@ -536,6 +552,19 @@ def get_or_create(
             continue
         return made, True
     raise Conflict(**target.data, attempts=1000, fields=())
+
+
+def _get_existing(ctx: Context, model: Model[T], pk: Any, values: dict[str, Any], missing: TypeError) -> Operation[T]:
+    """The stored object, which needs no values; if there is none, what was missing to make a new one is the error."""
+    import inspect  # not with the package: it takes long
+
+    if pk is None:
+        raise missing
+    inspect.signature(model.cls).bind_partial(**values)  # no such field, whatever is stored
+    found: T | None = yield from _load(ctx, ctx.collection(model).target(pk))
+    if found is None:
+        raise missing
+    return found
 
 
 def build(model: Model[T], pk: Any, values: dict[str, Any]) -> T:

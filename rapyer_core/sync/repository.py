@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, LiteralString, TypeVar, overload
 
-from rapyer_core.arguments import check_count, check_function, several
+from rapyer_core.arguments import check_count, check_function
 from rapyer_core.collection import OnError
 from rapyer_core.operations import fields, objects, search
 from rapyer_core.operations.fields import UNSET
@@ -108,7 +108,8 @@ def get_or_create(
 ) -> tuple[Any, bool]:
     """The stored object and False, or a new one, stored now, and True. Of many callers at once, one creates.
 
-    ``get_or_create(Player(username="alice"))``, or ``get_or_create(Player, "alice", coins=5)``.
+    ``get_or_create(Player(username="alice"))``, or ``get_or_create(Player, "alice", coins=5)``. TypeError if one has to
+    be created and a field without a default has no value.
     """
     chosen = current(session)
     return chosen.run(objects.get_or_create(chosen.context, obj, pk, values, exactly_once=exactly_once))
@@ -133,10 +134,16 @@ def delete(obj: Any, pk: Any = None, *, exactly_once: bool | None = None, sessio
     return chosen.run(objects.delete(chosen.context, target, exactly_once=exactly_once))
 
 
-def delete_many(objs: Iterable[Any], *, exactly_once: bool | None = None, session: Session | None = None) -> int:
-    """Delete several objects (or refs); how many were there."""
+def delete_many(
+    objs: Iterable[Any] | type[Any],
+    pks: Iterable[Any] | None = None,
+    *,
+    exactly_once: bool | None = None,
+    session: Session | None = None,
+) -> int:
+    """Delete several objects (or refs), or ``delete_many(Player, ["alice", "bob"])``; how many were there."""
     chosen = current(session)
-    targets = [chosen.context.target(obj) for obj in several(objs, "objects", "delete")]
+    targets = objects.targets_of(chosen.context, objs, pks)
     return chosen.run(objects.delete_many(chosen.context, targets, exactly_once=exactly_once))
 
 
@@ -194,15 +201,15 @@ def increment(
 def modify(
     obj: Any,
     path: V,
-    function: Callable[[V], V],
+    fn: Callable[[V], V],
     *,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
     session: Session | None = None,
 ) -> V:
-    """Replace a field's value by ``function(value)``; the new value. Called again if another writer came first."""
+    """Replace a field's value by ``fn(value)``; the new value. Called again if another writer came first."""
     chosen = current(session)
-    result: V = chosen.run(fields.modify(chosen.context, obj, path, function, (retry, exactly_once)))
+    result: V = chosen.run(fields.modify(chosen.context, obj, path, fn, (retry, exactly_once)))
     return result
 
 
@@ -283,10 +290,21 @@ def pop(
 @overload
 def pop(
     obj: Any,
+    path: MutableSequence[E],
+    key: int,
+    default: D,
+    *,
+    exactly_once: bool | None = ...,
+    retry: Retry | None = ...,
+    session: Session | None = ...,
+) -> E | D: ...
+@overload
+def pop(
+    obj: Any,
     path: MutableMapping[K, V],
     key: K,
-    *,
     default: D,
+    *,
     exactly_once: bool | None = ...,
     retry: Retry | None = ...,
     session: Session | None = ...,
@@ -295,8 +313,8 @@ def pop(
     obj: Any,
     path: Any,
     key: Any = UNSET,
-    *,
     default: Any = UNSET,
+    *,
     exactly_once: bool | None = None,
     retry: Retry | None = None,
     session: Session | None = None,

@@ -19,7 +19,7 @@ from rapyer_core.embedded import (
     InvalidServerUrl,
     ServerNotFound,
     ServerStartFailed,
-    embedded_url,
+    use_embedded,
 )
 from tests.support.servers import command, running_server
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 # Starts a server, says where it is, and then does what the test wants.
 STARTER = """
 import os, signal, subprocess, sys, threading
-from rapyer_core.embedded import EmbeddedServer, embedded_url
+from rapyer_core.embedded import EmbeddedServer
 server = EmbeddedServer(*sys.argv[1:])
 {start}
 print(server.pid, server.socket_path, flush=True)
@@ -216,12 +216,12 @@ def test_an_ephemeral_server_forgets() -> None:
 
 def test_a_crashed_server_is_started_anew(tmp_path: Path) -> None:
     spec = f"embedded://{tmp_path / 'data'}"
-    url = embedded_url(spec)
+    url = use_embedded(spec).url
     command(url, "SET", "k", "1")
     (pid,) = [int(line[11:]) for line in command(url, "INFO", "server").split() if line.startswith(b"process_id:")]
     os.kill(pid, signal.SIGKILL)
     assert becomes_true(lambda: not Path(url.removeprefix("unix://")).exists() or not answers(url))
-    again = embedded_url(spec)
+    again = use_embedded(spec).url
     assert value(again, "k") == b"$1\r\n1\r\n"
 
 
@@ -320,10 +320,24 @@ def test_a_directory_has_one_owner_and_the_error_names_it(tmp_path: Path) -> Non
 
 
 def test_a_process_has_one_server_for_each_address(tmp_path: Path) -> None:
-    assert embedded_url() == embedded_url("embedded://")
-    assert embedded_url(f"embedded://{tmp_path}/a%20b") == embedded_url(f"embedded://{tmp_path}/./a%20b/")
+    uses = [use_embedded(), use_embedded("embedded://")]
+    uses += [use_embedded(f"embedded://{tmp_path}/a%20b"), use_embedded(f"embedded://{tmp_path}/./a%20b/")]
+    assert uses[0].url == uses[1].url != uses[2].url == uses[3].url
     assert (tmp_path / "a b").is_dir()
-    assert embedded_url(f"embedded://{tmp_path}/a%20b") != embedded_url()
+    for use in uses:
+        use.end()
+
+
+def test_the_last_use_ends_the_server(tmp_path: Path) -> None:
+    one, other = use_embedded(f"embedded://{tmp_path}/data"), use_embedded(f"embedded://{tmp_path}/data")
+    command(one.url, "SET", "k", "1")
+    one.end()
+    one.end()
+    assert value(other.url, "k") == b"$1\r\n1\r\n"
+    other.end()
+    assert not answers(other.url)
+    with running_server(tmp_path / "data") as server:
+        assert value(server.url, "k") == b"$1\r\n1\r\n"
 
 
 @pytest.mark.parametrize(
@@ -332,7 +346,7 @@ def test_a_process_has_one_server_for_each_address(tmp_path: Path) -> None:
 )
 def test_other_addresses_are_refused(spec: str) -> None:
     with pytest.raises(InvalidServerUrl, match="embedded:///absolute/directory"):
-        embedded_url(spec)
+        use_embedded(spec)
 
 
 # --- the binary ---------------------------------------------------------------------------------------------

@@ -176,6 +176,13 @@ async def test_a_computed_value_cannot_be_sent(hero: Any) -> None:
         await (hero.seen + timedelta(1)).aset(hero.seen)
 
 
+async def test_a_nested_dataclass_is_set_as_a_whole(hero: Any) -> None:
+    await hero.stats.aset(Stats(7, ["a"]))
+    await hero.tight.aset(Tight(3))
+    assert (hero.stats, hero.tight) == (Stats(7, ["a"]), Tight(3))
+    assert await Hero.aget("h") == hero
+
+
 async def test_methods_of_the_model(hero: Any) -> None:
     assert (hero.pk, hero.key) == ("h", "Hero:h")
     with pytest.raises(AlreadyExists):

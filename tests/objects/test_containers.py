@@ -111,6 +111,7 @@ async def test_dicts(stored: Hash, trips: Trips) -> None:
         with pytest.raises(rc.MissingEntry):
             await missing
     assert await rc.pop(box, Box.counts, "a", default=-1) == -1
+    assert await rc.pop(box, Box.counts, "a", -1) == -1
     await rc.clear(box, Box.counts)
     assert part(stored("Box:b"), "counts") == {"counts": "{}"}
     assert await rc.get(Box, "b") == box

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import redis
 
@@ -11,6 +13,13 @@ from tests.objects.conftest import Hash, Trips
 from tests.objects.models import Achievement, Box, Hero, Player
 
 pytestmark = pytest.mark.also_restricted
+
+
+@rc.redis_model
+@dataclass
+class Book:
+    name: rc.Key[str]
+    title: str
 
 
 async def test_a_new_object_is_stored_readably(stored: Hash) -> None:
@@ -334,6 +343,24 @@ async def test_get_or_create_gives_the_stored_one_or_creates() -> None:
     assert again.coins == 5
     again.coins = 6
     await rc.save(again)
+
+
+async def test_get_or_create_needs_values_only_to_create() -> None:
+    with pytest.raises(TypeError, match="title"):
+        await rc.get_or_create(Book, "b")
+    assert not await rc.exists(Book, "b")
+    await rc.get_or_create(Book, "b", title="Emma")
+    assert await rc.get_or_create(Book, "b") == (Book("b", "Emma"), False)
+    with pytest.raises(TypeError, match="nobody"):
+        await rc.get_or_create(Book, "b", nobody=1)
+
+
+async def test_delete_many_by_class_and_keys() -> None:
+    await rc.save_many([Player("alice"), Player("bob"), Player("carol")])
+    assert await rc.delete_many(Player, ["alice", "bob", "nobody"]) == 2
+    assert await rc.get_many(Player, ["alice", "bob", "carol"]) == [None, None, Player("carol")]
+    with pytest.raises(TypeError, match="not one str"):
+        await rc.delete_many(Player, "carol")
 
 
 async def test_exists_and_delete_by_class_and_key() -> None:

@@ -280,7 +280,18 @@ def test_without_an_address_an_embedded_server_is_used_and_said_once(
     with caplog.at_level(logging.INFO, "rapyer_core"), rc.open_session() as session:
         rc.save(Player("alice"), session=session)
         assert rc.delete(Player, "alice", session=session)
-    assert sum("using an embedded server" in record.message for record in caplog.records) == 1
+        with rc.open_session() as other:
+            assert not rc.exists(Player, "alice", session=other)
+    assert sum("embedded" in record.message for record in caplog.records) == 1
+
+
+def test_an_embedded_server_without_a_directory_is_empty_again_when_nobody_uses_it(tmp_path: Path) -> None:
+    for address, stays in (("embedded://", False), (f"embedded://{tmp_path}/data", True)):
+        with rc.open_session(address) as session, rc.open_session(address) as other:
+            rc.save(Player("alice"), session=session)
+            assert rc.exists(Player, "alice", session=other)
+        with rc.open_session(address) as session:
+            assert rc.exists(Player, "alice", session=session) is stays
 
 
 def test_generator_functions_are_lazy() -> None:
