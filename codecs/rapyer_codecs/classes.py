@@ -19,11 +19,16 @@ from . import hints
 from .errors import UnsupportedType
 from .lean import dataclass
 
-__all__ = ["ClassPlan", "FieldPlan", "is_record_class", "read_class"]
+__all__ = ["ClassPlan", "FieldPlan", "Unresolved", "is_record_class", "read_class"]
 
 Default = Callable[[], Any] | None
-UNRESOLVED: Any = object()
-"""In place of a hint whose names are not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """In place of a hint in which a name is not there yet. `name`: it, if it is known."""
+
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def is_record_class(cls: Any) -> bool:
 
 
 def read_class(cls: type, arguments: tuple[Any, ...], names: Mapping[str, Any]) -> ClassPlan:
-    """The plan of a record class with type arguments. A hint that cannot be resolved yet is UNRESOLVED."""
+    """The plan of a record class with type arguments. A hint that cannot be resolved yet is Unresolved."""
     resolved = _Hints(cls, arguments, names)
     read = next(read for is_one, read in FAMILIES if is_one(cls))
     return read(cls, resolved)
@@ -118,8 +123,8 @@ class _Hints:
         owner, annotation = self.annotations.get(field, (self.cls, fallback))
         try:
             hint = hints.resolve(self.cls, owner, annotation, self.names)
-        except NameError:
-            return UNRESOLVED
+        except NameError as error:
+            return Unresolved(error.name)
         except TypeError as error:
             raise UnsupportedType(
                 "the annotation is not a type",

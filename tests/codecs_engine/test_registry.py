@@ -253,7 +253,7 @@ class Outer:
 def test_a_name_that_is_not_there_yet_is_looked_up_at_first_use(registry: Registry) -> None:
     cls = make_dataclass("Early", [("later", "list[LaterClass]"), ("number", int)])
     registry.check(cls)
-    with pytest.raises(UnsupportedType, match=r"Early\.later: a name in the annotation cannot be resolved"):
+    with pytest.raises(UnsupportedType, match=r"Early\.later: the name LaterClass in the annotation cannot be"):
         registry.mapper(cls).dump(cls([], 1))
     registry.names(cls, {"LaterClass": Inner})
     assert registry.mapper(cls).dump(cls([Inner(1)], 1)) == {b"later": b"1", b"later.0.n": b"1", b"number": b"1"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from ..classes import UNRESOLVED, ClassPlan, FieldPlan, is_record_class, read_class
+from ..classes import ClassPlan, FieldPlan, Unresolved, is_record_class, read_class
 from ..codec import plain_type
 from ..errors import EncodeError, PathError, UnsupportedType
 from ..hints import former_names_of, metadata_of, name_of, origin_of
@@ -72,7 +72,7 @@ class RecordShape(Shape):
     @property
     def plan(self) -> ClassPlan:
         """Fields and construction of the class; read again as long as a name in it cannot be resolved."""
-        if self._plan is None or any(field.hint is UNRESOLVED for field in self._plan.fields):
+        if self._plan is None or any(isinstance(field.hint, Unresolved) for field in self._plan.fields):
             self._plan = read_class(self.cls, get_args(self.type), self._registry.names_for(self.cls))
         return self._plan
 
@@ -84,8 +84,10 @@ class RecordShape(Shape):
         return parts
 
     def _part(self, field: FieldPlan) -> Part:
-        if field.hint is UNRESOLVED:
-            raise self._unsupported(field, "a name in the annotation cannot be resolved")
+        if isinstance(field.hint, Unresolved):
+            name = f"the name {field.hint.name}" if field.hint.name else "a name"
+            reason = f"{name} in the annotation cannot be resolved; define or import it in the module of the class"
+            raise self._unsupported(field, reason, field.hint.name)
         try:
             shape = self._registry.shape(field.hint)
         except UnsupportedType as error:
@@ -366,7 +368,7 @@ class RecordShape(Shape):
         seen.add(self)
         former_names_of(self.cls)
         for field in self.plan.fields:
-            if field.hint is not UNRESOLVED:
+            if not isinstance(field.hint, Unresolved):
                 self._part(field).shape.check(seen)
 
 
