@@ -68,7 +68,6 @@ class Recorder(Unit):
         "_own",
         "_recorded",
         "after",
-        "attempts",
         "coming",
         "copies",
         "created",
@@ -128,7 +127,6 @@ class Recorder(Unit):
         """Places whose elements were moved, and whether the place itself was replaced; in order; only ever grows."""
         self.copies: dict[bytes, Copy] | None = None
         self._detached: tuple[Copy, ...] = ()
-        self.attempts = 0
         self.result: Any = None
         """The object that the edits came to, if something else was stored by then than what was read."""
 
@@ -381,7 +379,6 @@ class Recorder(Unit):
 
     def decide(self, seen: Seen) -> Change:
         """Compare what was read; apply the edits to what is stored now."""
-        self.attempts += 1
         if self.created:
             self._verify_creation(seen)
             self.result = self.work
@@ -489,7 +486,7 @@ class Recorder(Unit):
 
     def _conflict(self, names: Iterable[bytes]) -> Conflict:
         fields = tuple(name.decode(errors="replace") for name in names)
-        return Conflict(**self.target.data, fields=fields, attempts=max(1, self.attempts))
+        return Conflict(**self.target.data, fields=fields)
 
     def show(self) -> None:
         """After the commit: the draft and the caller's instance carry the new values."""

@@ -140,7 +140,15 @@ def _class_member(draft: Draft, cls: type, name: str) -> Any:
                 return found.func(draft)
             bind = getattr(type(found), "__get__", None)
             return found if bind is None else bind(found, draft, cls)
+    if name == "aset" and draft.__slot__.steps:
+        return functools.partial(_aset, draft)
     raise AttributeError(f"{cls.__name__} has no field or member {name!r}")
+
+
+async def _aset(draft: Draft, value: Any) -> None:
+    """Record that the place gets this value."""
+    recorder, slot = opened(draft)
+    assign(recorder, slot, value)
 
 
 def _set_property(draft: Draft, cls: type, name: str, value: Any) -> bool:

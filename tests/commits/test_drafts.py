@@ -422,10 +422,11 @@ async def test_awaitables_of_the_post_record_the_same() -> None:
         await d.meta.adel_item("k")
         await d.tags.aadd("x")
         await d.awards.aappend(Award.FIRST)
+        await d.stats.aset(Stats(9))
         await increment(ref(Player, "p"), Player.coins, 1)
     found = await stored()
     assert (found.coins, found.motto, found.numbers, found.awards) == (106, "hi", [1, 2, 3, 4], [Award.FIRST])
-    assert (found.meta, found.tags) == ({"a": "b", "c": "d"}, {"t", "x"})
+    assert (found.meta, found.tags, found.stats) == ({"a": "b", "c": "d"}, {"t", "x"}, Stats(9))
 
 
 async def test_a_value_that_is_only_local_changes_nothing() -> None:

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -331,6 +331,9 @@ async def test_bad_arguments_take_nothing() -> None:
         with pytest.raises(ValueError, match="lock name"):
             async with lock(account("a"), name=name):
                 pass
+    with pytest.raises(TypeError, match="a lock name is a str"):
+        async with lock(account("a"), name=cast(Any, 5)):
+            pass
     with pytest.raises(TypeError):
         lock()  # type: ignore[call-overload]  # the point of the test
 

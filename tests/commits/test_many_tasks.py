@@ -310,6 +310,15 @@ async def test_a_conflict_at_the_deadline_says_attempts_and_fields(url: str) -> 
     assert (await player()).wins == 0
 
 
+async def test_a_block_is_one_attempt_however_often_the_commit_was_sent() -> None:
+    with pytest.raises(Conflict) as caught:
+        async with pipeline(ref(Player, "p")) as p:
+            if p.coins:
+                p.wins += 1
+            await increment(ref(Player, "p"), Player.coins, 1)
+    assert (caught.value.attempts, caught.value.fields) == (1, ("coins",))
+
+
 async def test_retry_attempts_are_counted() -> None:
     runs = 0
 
