@@ -147,6 +147,18 @@ class Block:
         target.collection.dump(obj, target.pk)
         self.saves[target.key] = (obj, target)
 
+    def draft_saved(self, targets: Sequence[Target]) -> None:
+        """New objects that were given to ``save`` before they were read are drafts from now on, as they are now."""
+        for key in [target.key for target in targets if target.key in self.saves]:
+            obj, target = self.saves[key]
+            if state_of(obj).stored is not None:
+                name = f"{target.collection.model.name}({target.pk})"
+                raise TypeError(f"{name} was given to save in this block: change that object, or get the draft instead")
+            del self.saves[key]
+            if self.recorders[key].is_there:
+                self.delete(self.recorders[key])
+            self.insert(obj)
+
     @property
     def keys(self) -> tuple[bytes, ...]:
         """The keys of all objects met."""

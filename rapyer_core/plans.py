@@ -77,6 +77,10 @@ class Plan(Generic[T]):
         self._as_of = latest
         return True
 
+    def check(self) -> None:
+        """Raise what is wrong with the fields' roles: more than one Key, a type that none or no Index can be of."""
+        _ = self.key_slot, self.indexes
+
     @cached_property
     def key_slot(self) -> Slot | None:
         """The Key field, if the class has one."""

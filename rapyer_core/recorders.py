@@ -494,18 +494,18 @@ class Recorder(Unit):
             self.work = self.result
         if self.local is None:
             return
-        if self.created:
-            see_stored(self.local, self.target.pk, self.after)
-        elif self.deleted:
+        if self.deleted:
             attach(self.local, State(self.target.pk))
+            return
+        target = self.target
+        if target.obj is not self.local:
+            target = Target(target.collection, target.pk, target.key, self.local)
+        if self.created:
+            see_stored(self.local, target.pk, self.inserted)
+        if self.result is None and self.first is LATER:
+            adopt_fields(target, self.single.values())
         else:
-            target = self.target
-            if target.obj is not self.local:
-                target = Target(target.collection, target.pk, target.key, self.local)
-            if self.result is None and self.first is LATER:
-                adopt_fields(target, self.single.values())
-            else:
-                adopt_all(target, {edit.touched.name: edit.touched for edit in self.edits}.values(), self.after)
+            adopt_all(target, {edit.touched.name: edit.touched for edit in self.edits}.values(), self.after)
 
     # -- leaving a part of the block by an exception --
 

@@ -298,6 +298,8 @@ class Transaction:
             if not known:
                 await self._queue(missing)
             await self._watched.read(missing, False, tuple)
+        if self._block.saves:
+            self._block.draft_saved(targets)
         return [known[target.key] for target in targets]
 
     async def _queue(self, targets: Sequence[Target]) -> None:

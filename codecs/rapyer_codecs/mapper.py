@@ -15,7 +15,7 @@ from .interrupts import is_interrupt
 from .lean import dataclass
 from .paired import OWN
 from .paths import Steps
-from .shape import Fields
+from .shape import Fields, Shape
 from .slot import Slot
 from .stored import BAD, Stored
 from .types.records import PLAIN, RecordShape
@@ -66,9 +66,11 @@ class Mapper(Generic[T]):
             FieldInfo(p.name, p.segment, plan.hint, p.metadata, p.default is not None, p.former) for p, plan in plans
         )
 
-    def check(self) -> None:
-        """Raise UnsupportedType if a field, at any depth, has a type without a codec."""
-        self.shape.check(set())
+    def check(self) -> bool:
+        """Raise UnsupportedType if a field, at any depth, has a type without a codec. Whether all names are there."""
+        seen: set[Shape] = set()
+        self.shape.check(seen)
+        return all(shape.resolved for shape in seen)
 
     @cached_property
     def _compiled(self) -> Compiled:

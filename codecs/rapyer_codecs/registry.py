@@ -217,12 +217,12 @@ class Registry:
             found = compiled.mappers[cls] = Mapper(shape)
         return found
 
-    def check(self, cls: type) -> None:
+    def check(self, cls: type) -> bool:
         """Raise UnsupportedType if a field of the class, at any depth, has a type without a codec.
 
-        Names that cannot be resolved yet are left for first use.
+        Names that cannot be resolved yet are left for first use. Whether there are none.
         """
-        self.mapper(cls).check()
+        return self.mapper(cls).check()
 
     def any_shape(self) -> Shape:
         """The shape of Any."""

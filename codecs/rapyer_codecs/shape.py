@@ -240,8 +240,13 @@ class Shape:
         """The shapes that this one is made of."""
         return ()
 
+    @property
+    def resolved(self) -> bool:
+        """Whether all names in the annotations of its own are there."""
+        return True
+
     def check(self, seen: set[Shape]) -> None:
-        """Raise UnsupportedType if a class in here has a field without a codec. `seen`: already checked."""
+        """Raise UnsupportedType if a class in here has a field without a codec. `seen`: classes already checked."""
         for shape in self.inside():
             shape.check(seen)
 

@@ -22,6 +22,7 @@ from rapyer_core.drafts.handles import Copied, described, handle, opened, plain
 from rapyer_core.drafts.views import VIEWS
 from rapyer_core.drafts.writing import IMMUTABLE, adjust, assign, store
 from rapyer_core.errors import ConstraintError
+from rapyer_core.models import pk_of
 from rapyer_core.places import value_of, value_shape
 from rapyer_core.recorders import LATER, Copy, Recorder
 from rapyer_core.tracking import TRACKED, InPlace, in_place, tracked
@@ -35,6 +36,10 @@ class Draft(Copied):
 
     __slots__ = ()
     __rapyer_draft__ = True
+
+    @staticmethod
+    def __rapyer_pk_of__(draft: Any) -> Any:
+        return pk_of(draft.__slot__.get(draft.__recorder__.work))
 
     @property  # type: ignore[misc]  # nobody assigns it
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -298,6 +298,8 @@ class Transaction:
             if not known:
                 self._queue(missing)
             self._watched.read(missing, False, tuple)
+        if self._block.saves:
+            self._block.draft_saved(targets)
         return [known[target.key] for target in targets]
 
     def _queue(self, targets: Sequence[Target]) -> None:

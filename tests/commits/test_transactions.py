@@ -23,6 +23,7 @@ from rapyer_core import (
     insert,
     open_session,
     pipeline,
+    pk_of,
     ref,
     save,
     top,
@@ -259,10 +260,51 @@ async def test_local_objects_follow_what_was_committed() -> None:
         draft = await tx.insert(made)
         draft.coins += 1
         await tx.delete(gone)
+    assert made.coins == 6
+    await save(made)
+    assert await coins("c") == 6
     made.coins = 8
     await save(made)
     assert await coins("c") == 8
     await save(gone)
+    assert await coins("b") == 100
+
+
+async def test_an_inserted_object_shows_what_its_draft_became_and_keeps_what_was_changed_beside() -> None:
+    made = Player("new", numbers=[1], meta={"a": "b"})
+    async with transaction() as tx:
+        draft = await tx.insert(made)
+        draft.numbers.append(2)
+        draft.meta["c"] = "d"
+        draft.stats.wins += 1
+        made.score = 9
+    assert (made.numbers, made.meta, made.stats.wins, made.score) == ([1, 2], {"a": "b", "c": "d"}, 1, 9)
+    stored = await get(Player, "new")
+    assert (stored.numbers, stored.meta, stored.stats.wins, stored.score) == ([1, 2], {"a": "b", "c": "d"}, 1, 0)
+    await save(made)
+    assert await get(Player, "new") == made
+
+
+async def test_an_object_that_was_saved_in_the_transaction_can_be_got_as_a_draft() -> None:
+    made = Account("c", 5)
+    async with transaction() as tx:
+        await tx.save(made)
+        draft = await tx.get(Account, "c")
+        draft.coins += 1
+        assert (draft.coins, pk_of(draft)) == (6, "c")
+    assert (made.coins, await coins("c")) == (6, 6)
+
+    async with transaction() as tx:
+        await tx.save(Account("a", 5))
+        assert await tx.delete(Account, "a") is True
+    assert not await exists(Account, "a")
+
+    loaded = await get(Account, "b")
+    loaded.coins = 1
+    with pytest.raises(TypeError, match=r"Account\(b\) was given to save in this block"):
+        async with transaction() as tx:
+            await tx.save(loaded)
+            await tx.get(Account, "b")
     assert await coins("b") == 100
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
 
 import rapyer_core as rc
-from rapyer_core import Key, redis_model
+from rapyer_core import Key, redis_model, sync
 from tests.objects.conftest import Hash, Trips
 from tests.objects.models import Achievement, Box, Hero, Player
 
@@ -190,6 +190,16 @@ async def test_what_can_be_no_object_is_not_told_to_be_decorated(wrong: Any) -> 
 async def test_one_text_is_no_list_of_primary_keys() -> None:
     with pytest.raises(TypeError, match=r"several primary keys are expected, not one str"):
         await rc.get_many(Player, "alice")
+
+
+async def test_a_session_of_the_other_kind_is_refused(url: str) -> None:
+    with sync.open_session(url) as blocking:
+        for wrong in (blocking, url):
+            with pytest.raises(TypeError, match=r"session= takes a rapyer_core\.sessions\.Session"):
+                await untyped.get(Player, "alice", session=wrong)
+    async with rc.open_session(url) as other:
+        with pytest.raises(TypeError, match=r"session= takes a rapyer_core\.sync\.sessions\.Session"):
+            sync.get(Player, "alice", session=cast(Any, other))
 
 
 async def test_a_primary_key_and_values_go_with_a_class_only() -> None:

@@ -72,9 +72,13 @@ class RecordShape(Shape):
     @property
     def plan(self) -> ClassPlan:
         """Fields and construction of the class; read again as long as a name in it cannot be resolved."""
-        if self._plan is None or any(isinstance(field.hint, Unresolved) for field in self._plan.fields):
+        if self._plan is None or not _is_resolved(self._plan):
             self._plan = read_class(self.cls, get_args(self.type), self._registry.names_for(self.cls))
         return self._plan
+
+    @property
+    def resolved(self) -> bool:
+        return _is_resolved(self.plan)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -370,6 +374,10 @@ class RecordShape(Shape):
         for field in self.plan.fields:
             if not isinstance(field.hint, Unresolved):
                 self._part(field).shape.check(seen)
+
+
+def _is_resolved(plan: ClassPlan) -> bool:
+    return not any(isinstance(field.hint, Unresolved) for field in plan.fields)
 
 
 def part_default(default: Default, part: Part, shape: RecordShape) -> Default:
