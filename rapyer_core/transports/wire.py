@@ -73,6 +73,7 @@ def connection_parameters(settings: Settings, pool_class: type[Any], module: Any
 
 def _url_parameters(url: str | None, pool_class: type[Any]) -> tuple[type[Any], dict[str, Any]]:
     """The connection class and arguments that a url means. ValueError where redis-py cannot make anything of it."""
+    pool: Any = None
     failed = ""
     try:
         pool = pool_class.from_url(url)
