@@ -257,6 +257,10 @@ class All(_Group):
     __slots__ = ()
     word = "&"
 
+    # One group however long the chain: nested ones would end at the depth of recursion.
+    def __and__(self, other: Any) -> All:
+        return All((*self.parts, as_condition(other)))
+
     def matches(self, obj: object) -> bool:
         """Whether all parts hold."""
         return all(part.matches(obj) for part in self.parts)
@@ -267,6 +271,9 @@ class AnyOf(_Group):
 
     __slots__ = ()
     word = "|"
+
+    def __or__(self, other: Any) -> AnyOf:
+        return AnyOf((*self.parts, as_condition(other)))
 
     def matches(self, obj: object) -> bool:
         """Whether one part holds."""

@@ -314,3 +314,14 @@ async def test_a_found_object_is_a_loaded_one(how: str) -> None:
     thing.plain = 7
     with pytest.raises(rc.Conflict):
         await rc.save(thing)
+
+
+async def test_chains_of_conditions_may_be_long() -> None:
+    await rc.save_many([Thing("a", plain=7), Thing("b", plain=7000)])
+    some_of: Any = Thing.plain == -1
+    none_of: Any = Thing.plain != -1
+    for number in range(3000):
+        some_of = some_of | (Thing.plain == number)
+        none_of = none_of & (Thing.plain != number)
+    assert [thing.name for thing in await rc.find(Thing, some_of)] == ["a"]
+    assert [thing.name for thing in await rc.find(Thing, none_of)] == ["b"]
