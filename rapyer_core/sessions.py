@@ -383,11 +383,7 @@ async def init_rapyer(
             exactly_once,
         )
     )
-    try:
-        await session.open()
-    except BaseException:
-        await session.close()
-        raise
+    await session.open()
     former, _default = _default, session
     if former is not None:
         await former.close()

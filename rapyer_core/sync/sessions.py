@@ -383,11 +383,7 @@ def init_rapyer(
             exactly_once,
         )
     )
-    try:
-        session.open()
-    except BaseException:
-        session.close()
-        raise
+    session.open()
     former, _default = _default, session
     if former is not None:
         former.close()

@@ -30,7 +30,7 @@ from rapyer_core import (
 from rapyer_core.collection import Context
 from rapyer_core.operations import fields
 from tests.security.everything import Citizen, everything
-from tests.support.rights import as_user, create_user, listed_commands
+from tests.support.rights import as_user, cluster_commands, create_user, listed_commands
 
 COMMANDS = [command.removeprefix("+") for command in listed_commands()]
 
@@ -103,7 +103,8 @@ def test_no_command_in_the_code_is_missing_from_the_list() -> None:
                     used.add(first.decode().lower())
             elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):
                 used.update(name.decode().lower() for name in re.findall(rb"\r\n\$\d+\r\n([A-Z]+)\r\n", node.value))
-    assert used == set(COMMANDS)
+    of_clusters = {command.removeprefix("+").partition("|")[0] for command in cluster_commands()}
+    assert used == {*COMMANDS, *of_clusters}
 
 
 async def test_a_user_without_multi_or_exec_is_told_at_once(admin_url: str, redis_client: redis.Redis) -> None:
