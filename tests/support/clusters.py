@@ -30,6 +30,9 @@ SLOTS = 16384
 PATIENCE = 30.0
 """Seconds until what a cluster should do by itself counts as not done."""
 
+SETTLING = 0.03
+"""Seconds between the end of one move and the beginning of the next."""
+
 NOT_DATA = frozenset(
     {
         *("auth", "client", "hello", "ping", "select"),
@@ -132,6 +135,7 @@ class Cluster:
     def __init__(self, masters: list[Node], replicas: list[Node]) -> None:
         self.masters = masters
         self.replicas = replicas
+        self._moved_at = 0.0
 
     @property
     def nodes(self) -> list[Node]:
@@ -195,6 +199,8 @@ class Cluster:
 
     def begin_move(self, slot: int, to: Node) -> None:
         """The slot is half moved from here on: what is not on its master any more is on `to`, by ASK."""
+        # What nodes told each other of the move before is on its way: Redis 8.2 can be left without an owner by it.
+        time.sleep(max(0.0, self._moved_at + SETTLING - time.monotonic()))
         source = self.owners()[slot]
         to.ok("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ok("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
@@ -218,6 +224,7 @@ class Cluster:
         # The new one first: while nobody has the slot, nobody can be sent on.
         for node in (to, *(other for other in self.primaries() if other is not to)):
             node.ok("CLUSTER", "SETSLOT", slot, "NODE", to.id)
+        self._moved_at = time.monotonic()
 
     def move(self, slot: int, to: Node | None = None) -> Node:
         """A whole move, to any other master by default; to which."""
