@@ -17,14 +17,14 @@ from rapyer_core.errors import ConstraintError
 from rapyer_core.models import Ref
 from rapyer_core.operations.commit import Commit, Fence
 from rapyer_core.operations.locks import Hold, fence_for, release_commands
-from rapyer_core.operations.objects import SaveWhole, after_save, after_whole, save_changes, target_of
+from rapyer_core.operations.objects import SaveChanges, SaveWhole, note_saved, note_whole, save_changes, target_of
 from rapyer_core.operations.reading import read
 from rapyer_core.operations.refusals import refused
 from rapyer_core.operations.units import Seen, Unit, whole
 from rapyer_core.recorders import LATER, Recorder
 from rapyer_core.requests import Command, Operation, Reply, ServerError, Watch
 from rapyer_core.retries import Retry
-from rapyer_core.states import see_stored, state_of
+from rapyer_core.states import state_of
 
 
 def enter(ctx: Context, targets: Sequence[Target]) -> Operation[list[Reply]]:
@@ -193,12 +193,10 @@ class Block:
         for recorder in self.recorders.values():
             recorder.show()
         for unit in units[len(self.recorders) :]:
-            obj, target = self.saves[unit.target.key]
             if isinstance(unit, SaveWhole):
-                fields = after_whole(target, unit.fields, unit.state)
-            else:
-                fields = after_save(unit)  # type: ignore[arg-type]  # only these two kinds
-            see_stored(obj, target.pk, fields)
+                note_whole(unit.target, unit.fields, unit.state)
+            elif isinstance(unit, SaveChanges):
+                note_saved(unit)
 
     def close(self) -> None:
         """End the block; its drafts can still be read."""

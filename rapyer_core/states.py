@@ -7,7 +7,8 @@ replaced, never changed, because copies of an instance share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from rapyer_codecs.framing import unframed
@@ -100,12 +101,14 @@ class Shown(State):
 
     Nothing of it counts before the instance was written whole: then, whatever operations found while it was on its way.
     places: the changes by their places, each with its number; the latest ones, in their order. last: that number.
+    chain: the same as long as they are counted on; a delete ends that.
     """
 
-    __slots__ = ("last", "places")
+    __slots__ = ("chain", "last", "places")
 
     def __init__(self, pk: str, before: State, places: tuple[bytes, ...], change: Change) -> None:
         super().__init__(pk)
+        self.chain: object = before.chain if type(before) is Shown else object()
         self.last: int = 1
         self.places: dict[tuple[bytes, ...], tuple[int, Change]] = {}
         if type(before) is Shown:
@@ -118,8 +121,47 @@ class Shown(State):
 
     def since(self, before: State) -> Iterator[Change]:
         """The changes since the instance had that State."""
-        first = before.last if type(before) is Shown else 0
-        return (change for number, change in self.places.values() if number > first)
+        known = before.last if type(before) is Shown and before.chain is self.chain else 0
+        return (change for number, change in self.places.values() if number > known)
+
+
+class Notes:
+    """The places that operations wrote to a loaded instance, or found, while saves of it are on their way.
+
+    Held by these saves; ends with the last of them. owner: the id of the instance, whose copies share its State.
+    """
+
+    __slots__ = ("__weakref__", "_places", "last", "owner")
+
+    def __init__(self, obj: object) -> None:
+        self.owner = id(obj)
+        self.last = 0
+        """The number of the last note."""
+        self._places: dict[bytes, int] = {}
+
+    def add(self, places: Iterable[bytes]) -> None:
+        """Note these."""
+        self.last += 1
+        self._places.update(dict.fromkeys(places, self.last))
+
+    def since(self, number: int) -> set[bytes]:
+        """Those that were noted after that number."""
+        return {place for place, noted in self._places.items() if noted > number}
+
+
+class Followed(State):
+    """The State of a loaded instance while saves of it are on their way."""
+
+    __slots__ = ("_notes",)
+
+    def __init__(self, state: State, notes: Notes) -> None:
+        super().__init__(state.pk, state._stored, state.unread)
+        self._notes = weakref.ref(notes)
+
+    def notes(self, obj: object) -> Notes | None:
+        """The notes of the instance. None: no save is on its way any more, or it is another instance."""
+        notes = self._notes()
+        return notes if notes is not None and notes.owner == id(obj) else None
 
 
 _get = object.__getattribute__
@@ -139,6 +181,21 @@ def state_of(obj: object) -> State:
 def attach(obj: object, state: State) -> None:
     """Give the instance this state. Works on frozen and slots classes."""
     _set(obj, ATTRIBUTE, state)
+
+
+def notes_of(obj: object) -> Notes | None:
+    """What is noted of an instance, while saves of it are on their way that called :func:`follow`."""
+    state = state_of(obj)
+    return state.notes(obj) if type(state) is Followed else None
+
+
+def follow(obj: object) -> Notes:
+    """Note what operations write to the instance from now on. It is loaded, and about to be saved."""
+    notes = notes_of(obj)
+    if notes is None:
+        notes = Notes(obj)
+        attach(obj, Followed(state_of(obj), notes))
+    return notes
 
 
 def remember(obj: object, pk: str, stored: Mapping[bytes, bytes] | bytes) -> None:
@@ -191,20 +248,38 @@ def _apart(piece: bytes) -> dict[bytes, bytes]:
     return dict(zip(texts[2::2], texts[3::2], strict=True))
 
 
-def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes], places: Iterable[bytes]) -> None:
+def see_written(obj: object, state: State, pk: str, stored: Mapping[bytes, bytes], places: Collection[bytes]) -> None:
     """Note what is stored of the instance by now, after these places, which it shows, were written. state: before."""
-    if not state.unread:
+    if type(state) is Followed:
+        changed = [name for name, value in stored.items() if (state.stored or {}).get(name) != value]
+        _follow_on(obj, State(pk, stored, _unread_after(state, places)), [*places, *changed])
+    elif state.unread:
+        attach(obj, State(pk, stored, _unread_after(state, places)))
+    else:
         remember(obj, pk, stored)
-        return
+
+
+def _follow_on(obj: object, state: State, places: Iterable[bytes]) -> None:
+    """Give the instance this state, and note these places, as long as saves are on their way."""
+    notes = notes_of(obj)
+    if notes is not None:
+        notes.add(places)
+        state = Followed(state, notes)
+    attach(obj, state)
+
+
+def _unread_after(state: State, places: Iterable[bytes]) -> Mapping[str, Unread] | None:
+    """The fields that could not be read, after these places, which the instance shows, were written."""
+    if not state.unread:
+        return None
     more = tuple(places)
-    unread = {
+    return {
         name: Unread(note.raw, note.shown, tuple(dict.fromkeys((*note.written, *more))))
         for name, note in state.unread.items()
     }
-    attach(obj, State(pk, stored, unread))
 
 
-def see_change(obj: object, pk: str, places: Iterable[bytes], change: Change) -> None:
+def see_change(obj: object, pk: str, places: Collection[bytes], change: Change) -> None:
     """Note that these places, which the instance shows, were written."""
     state = state_of(obj)
     stored = state.stored
@@ -223,7 +298,7 @@ def see_fields(
     """The same for single fields. otherwise: fields that are stored now too, unless they were before."""
     state = state_of(obj)
     stored = state._stored
-    if stored is None or state.unread:
+    if stored is None or state.unread or type(state) is Followed:
         see_change(obj, pk, written, lambda known: {**otherwise, **known, **written})
         return
     now: Layers
@@ -242,5 +317,5 @@ def see_fields(
 
 
 def see_stored(obj: object, pk: str, stored: Mapping[bytes, bytes]) -> None:
-    """Note what is stored of the instance by now. Fields that could not be read stay noted."""
-    attach(obj, State(pk, stored, state_of(obj).unread))
+    """Note what is stored of the instance by now, by a save. Fields that could not be read stay noted."""
+    _follow_on(obj, State(pk, stored, state_of(obj).unread), ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, cast
@@ -31,7 +31,7 @@ from rapyer_core.operations.indexes import Settle
 from rapyer_core.operations.reading import commits, insist, parts_of, read, read_many
 from rapyer_core.operations.refusals import refused, unknown
 from rapyer_core.operations.units import Change, Seen, Unit
-from rapyer_core.places import comes_and_goes, places_of
+from rapyer_core.places import comes_and_goes, places_of, with_holders
 from rapyer_core.requests import (
     FIRST,
     READ,
@@ -46,7 +46,18 @@ from rapyer_core.requests import (
     straight,
 )
 from rapyer_core.retries import Retry, check_options
-from rapyer_core.states import BLANK, Shown, State, attach, remember_whole, see_stored, state_of
+from rapyer_core.states import (
+    BLANK,
+    Notes,
+    Shown,
+    State,
+    attach,
+    follow,
+    notes_of,
+    remember_whole,
+    see_stored,
+    state_of,
+)
 
 T = TypeVar("T")
 
@@ -209,7 +220,8 @@ class SaveChanges(Unit):
     """Writes what changed locally, if the server still holds what the object was loaded with.
 
     stored: what it was loaded with. fields: what it is now. overwrite: write it whatever the server holds.
-    state: what the instance remembered when its fields were taken. ruled: what changes lie in and has rules of its own.
+    notes, noted: what operations write to the instance meanwhile, and how many notes there were when its fields were
+    taken. ruled: what changes lie in and has rules of its own.
     """
 
     target: Target
@@ -218,11 +230,13 @@ class SaveChanges(Unit):
     diff: Diff
     overwrite: bool = False
     needs: Sequence[bytes] | None = field(init=False)
-    state: State = field(init=False)
+    notes: Notes = field(init=False)
+    noted: int = field(init=False)
     ruled: Sequence[Slot] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.state = state_of(self.target.obj)
+        self.notes = follow(self.target.obj)
+        self.noted = self.notes.last
         # Of a whole list or entry all fields count, also those that are not known yet.
         all_of_it = any(tree or self._may_miss_its_holder(name) for name, tree in self.diff.units)
         self.ruled = self._holders_with_rules()
@@ -355,7 +369,7 @@ def _save_loaded(
     fields = target.collection.dump(obj, target.pk)
     unit = save_changes(target, dict(state.stored or {}), fields, overwrite)
     yield from commit(ctx, [unit], retry=retry, exactly_once=exactly_once)
-    see_stored(obj, target.pk, after_save(unit))
+    note_saved(unit)
 
 
 def _replace_once(ctx: Context, wholes: Wholes, retry: Retry | None = None) -> Operation[None]:
@@ -376,11 +390,11 @@ def _note_written(wholes: Wholes, earlier: Earlier) -> None:
 
 def _note_beside(target: Target, framed: bytes, before: State) -> None:
     """Note what is known to be stored of an instance that was written whole while other tasks worked on it."""
-    see_stored(target.obj, target.pk, after_whole(target, unframed(framed), before))
+    note_whole(target, unframed(framed), before)
 
 
-def after_whole(target: Target, fields: Fields, before: State) -> Fields:
-    """The stored fields that a never loaded object is known to have after it was written whole.
+def note_whole(target: Target, fields: Fields, before: State) -> None:
+    """Note what is known to be stored of an instance that was written whole and had not been loaded before.
 
     What another task found on the server meanwhile may be older or newer. The instance shows it, and so it is what it
     remembers: never would its next save write what nobody changed. before: its State when the fields were taken.
@@ -389,20 +403,23 @@ def after_whole(target: Target, fields: Fields, before: State) -> Fields:
     if isinstance(state, Shown):
         for change in state.since(before):
             fields = dict(change(fields))
-        return fields
-    return fields if state.stored is None else _as_shown(target, state.stored, fields, fields)
+    elif state.stored is not None and state is not before:
+        fields = _as_left(target, state.stored, fields)
+    see_stored(target.obj, target.pk, fields)
 
 
-def _as_shown(target: Target, stored: Mapping[bytes, bytes], put: Fields, kept: Container[bytes]) -> Fields:
-    """What is remembered by now, with what was written over it. What the instance does not show of that is left out, or
-    its next save would write the older value back. kept: of what was remembered, this stays, if it is shown or not.
+def _as_left(target: Target, stored: Mapping[bytes, bytes], written: Fields) -> Fields:
+    """What is remembered by now, with the fields that a save wrote whole, if it is not known to be newer.
+
+    What the instance shows as it remembers it was found on the server meanwhile, and stays. Where it shows something
+    else, that was assigned since, and the save is what it follows.
     """
     try:
         shows = target.collection.dump(target.obj, target.pk)
     except RapyerError:
-        return dict(stored)
-    put = {name: value for name, value in put.items() if shows.get(name) == value}
-    return after_change(dict(stored), put, [name for name in stored if not (name in kept or name in shows)])
+        return written
+    kept = {name: value for name, value in stored.items() if shows.get(name) == value}
+    return kept | {name: value for name, value in written.items() if shows.get(name) != stored.get(name)}
 
 
 def _save_all_whole(ctx: Context, wholes: Wholes, once: bool, earlier: Earlier) -> Operation[None]:
@@ -426,14 +443,21 @@ def save_changes(target: Target, stored: Fields, fields: Fields, overwrite: bool
     return SaveChanges(target, stored, fields, diff, overwrite)
 
 
-def after_save(unit: SaveChanges) -> Fields:
-    """The stored fields an object is known to have after its changes were saved."""
-    state = state_of(unit.target.obj)
-    if state is unit.state or state.stored is None:
-        return after_change(unit.stored, unit.diff.put, unit.diff.drop)
-    # Another task worked on the same instance meanwhile.
-    gone = set(unit.diff.drop)
-    return _as_shown(unit.target, state.stored, unit.diff.put, state.stored.keys() - gone)
+def note_saved(unit: SaveChanges) -> None:
+    """Note what is known to be stored of an instance after its changes were saved.
+
+    What other tasks found on the server meanwhile stays as it is: of a place that they wrote, that is what they wrote
+    after the save, or the instance shows what was there before; and so it is after a reload, or when it was deleted.
+    """
+    obj, stored = unit.target.obj, state_of(unit.target.obj).stored
+    if stored is None or notes_of(obj) is not unit.notes:
+        return
+    put, drop = unit.diff.put, unit.diff.drop
+    meanwhile = unit.notes.since(unit.noted)
+    if meanwhile:
+        put = {name: value for name, value in put.items() if meanwhile.isdisjoint(with_holders(name))}
+        drop = [name for name in drop if meanwhile.isdisjoint(with_holders(name))]
+    see_stored(obj, unit.target.pk, after_change(dict(stored), put, drop))
 
 
 GROUP = 100
@@ -509,7 +533,7 @@ def _save_group(ctx: Context, units: Sequence[SaveChanges], once: bool) -> Opera
             failed += yield from _save_group(ctx, [unit], once)
         return failed
     for unit in units:
-        see_stored(unit.target.obj, unit.target.pk, after_save(unit))
+        note_saved(unit)
     return []
 
 
@@ -521,7 +545,7 @@ def insert(ctx: Context, obj: Any, *, exactly_once: bool | None = None, retry: R
     target.collection.check_rules(obj, target.pk)
     before = state_of(obj)
     yield from commit(ctx, [Insert(target, fields)], exactly_once=exactly_once, retry=retry)
-    see_stored(obj, target.pk, after_whole(target, fields, before))
+    note_whole(target, fields, before)
 
 
 def get_or_create(

@@ -208,6 +208,114 @@ async def test_an_instance_changed_while_it_is_saved_keeps_the_change_for_the_ne
     assert (stored.coins, stored.metadata, player.coins) == (5, {"k": "v"}, 7)
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("later", [7, 0], ids=["again", "back"])
+async def test_what_is_assigned_beside_a_save_and_another_operation_is_saved_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, later: int, after: bool
+) -> None:
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+
+    async def change() -> None:
+        player.coins = later
+        await rc.increment(player, Player.score, 1)
+
+    with monkeypatch.context() as patch:
+        Beside(patch, change, after)
+        await rc.save(player)
+    await rc.save(player)
+    found = await rc.get(Player, "alice")
+    assert (found.coins, found.score) == (later, 1)
+
+
+async def test_an_entry_put_again_beside_the_save_that_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    player = Player("alice", metadata={"a": "1"})
+    await rc.save(player)
+    del player.metadata["a"]
+
+    async def change() -> None:
+        player.metadata["a"] = "2"
+        await rc.increment(player, Player.score, 1)
+
+    with monkeypatch.context() as patch:
+        Beside(patch, change, after=False)
+        await rc.save(player)
+    await rc.save(player)
+    assert (await rc.get(Player, "alice")).metadata == {"a": "2"}
+
+
+async def test_what_an_operation_wrote_after_a_save_is_remembered_though_its_reply_came_first(
+    monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis
+) -> None:
+    """Also where that is the very value which the save had looked for."""
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+    with monkeypatch.context() as patch:
+        Beside(patch, lambda: rc.assign(player, Player.coins, 0), after=True)
+        await rc.save(player)
+    before: Any = redis_client.hgetall("Player:alice")
+    player.wins = 1
+    await rc.save(player)
+    now: Any = redis_client.hgetall("Player:alice")
+    assert before[b"coins"] == b"0"
+    assert now == {**before, b"wins": b"1"}
+
+
+async def test_a_copy_of_an_instance_that_is_being_saved_notes_nothing_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+
+    async def change() -> None:
+        await rc.increment(copy.copy(player), Player.coins, 1)
+
+    with monkeypatch.context() as patch:
+        Beside(patch, change, after=True)
+        await rc.save(player)
+    await rc.save(player)
+    with pytest.raises(rc.Conflict):
+        player.coins = 7
+        await rc.save(player)
+    assert (await rc.get(Player, "alice")).coins == 6
+
+
+async def test_an_instance_deleted_beside_its_save_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    player = Player("alice")
+    await rc.save(player)
+    player.coins = 5
+    with monkeypatch.context() as patch:
+        Beside(patch, lambda: rc.delete(player), after=True)
+        await rc.save(player)
+    assert not await rc.exists(player)
+    await rc.save(player)
+    assert (await rc.get(Player, "alice")).coins == 5
+
+
+async def test_what_came_after_a_delete_beside_a_whole_save_is_not_written_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis
+) -> None:
+    box = Box("b", real=1.0)
+    await rc.insert(Box("b"))
+    await rc.increment(box, Box.number, 1)
+    await rc.increment(box, Box.number, 1)
+
+    async def change() -> None:
+        await rc.delete(box)
+        await rc.insert(Box("b"))
+        await rc.increment(box, Box.real, 0.5)
+
+    with monkeypatch.context() as patch:
+        Beside(patch, change, after=False)
+        await rc.save(box)
+    before: Any = redis_client.hgetall("Box:b")
+    box.text = "new"
+    await rc.save(box)
+    now: Any = redis_client.hgetall("Box:b")
+    assert now == {**before, b"text": b"new"}
+
+
 class Beside:
     """Runs something once, beside the next write: before it is sent, or when its reply has come."""
 
