@@ -144,6 +144,10 @@ class Block:
         self.check_together([target])
         if target.key in self.recorders:
             raise TypeError(f"{target.collection.model.name}({target.pk}) is in this block already: change its draft")
+        if target.key in self.saves and self.saves[target.key][0] is not obj:
+            raise TypeError(
+                f"{target.collection.model.name}({target.pk}) is in this block already: another instance of it is saved"
+            )
         target.collection.dump(obj, target.pk)
         self.saves[target.key] = (obj, target)
 

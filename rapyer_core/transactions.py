@@ -192,10 +192,14 @@ class Pipeline(Generic[T]):
         self._targets = pipeline_targets(chosen.context, objects)
         self._block = block = Block(chosen.context, retry, exactly_once)
         self._watched = Watched(chosen, block)
+        self._entered = False
 
     # No coroutines: one more would be made for each block, and do nothing.
 
     def __aenter__(self) -> Awaitable[T]:
+        if self._entered:
+            raise RuntimeError("a pipeline is entered once: call pipeline() again")
+        self._entered = True
         made: Awaitable[T] = self._watched.read(self._targets, True, self._block.drafts)
         return made
 
@@ -323,17 +327,19 @@ class TransactionBlock:
         if retry is not None or exactly_once is not None:
             check_options(retry, exactly_once)
         self._retry, self._once, self._session = retry, exactly_once, session
-        self._open: list[Transaction] = []
+        self._tx: Transaction | None = None
 
     async def __aenter__(self) -> Transaction:
-        tx = Transaction(current(self._session), self._retry, self._once)
-        self._open.append(tx)
-        return tx
+        if self._tx is not None:
+            raise RuntimeError("a transaction block is entered once: call transaction() again")
+        self._tx = Transaction(current(self._session), self._retry, self._once)
+        return self._tx
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tx = self._open.pop()
+        tx = self._tx
+        assert tx is not None
         try:
             if kind is None:
                 await tx._watched.end(True)

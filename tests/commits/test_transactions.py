@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -252,6 +252,48 @@ async def test_plain_objects_are_saved_with_the_commit() -> None:
             await assign(ref(Player, "p"), Player.wins, 50)
     assert caught.value.fields == ("wins",)
     assert await coins("a") == 101
+
+
+async def test_an_object_is_saved_once_in_a_block_and_has_no_draft_there() -> None:
+    one, two = await get(Account, "a"), await get(Account, "a")
+    one.coins = 5
+    with pytest.raises(TypeError, match=r"Account\(a\) is in this block already: another instance"):
+        async with transaction() as tx:
+            await tx.save(one)
+            await tx.save(one)
+            await tx.save(two)
+    for look in (
+        lambda tx: tx.get(Account, "a"),
+        lambda tx: tx.get_many(Account, ["b", "a"]),
+        lambda tx: tx.delete(one),
+    ):
+        with pytest.raises(TypeError, match=r"Account\(a\) is in this block already, saved"):
+            async with transaction() as tx:
+                await tx.save(one)
+                await look(tx)
+    assert await coins("a") == 100
+
+
+async def test_a_block_is_entered_once() -> None:
+    """Or two tasks would commit each other's half."""
+    shared = transaction()
+
+    async def add(name: str) -> None:
+        async with shared as tx:
+            (await tx.get(Account, name)).coins += 1
+
+    first, second = await asyncio.gather(add("a"), add("b"), return_exceptions=True)
+    assert (first, type(second)) == (None, RuntimeError)
+    both = pipeline(ref(Account, "b"))
+    async with both as draft:
+        draft.coins += 1
+        with pytest.raises(RuntimeError, match="entered once"):
+            async with both as draft:
+                draft.coins += 1
+    with pytest.raises(RuntimeError, match="entered once"):
+        async with both:
+            pass
+    assert (await coins("a"), await coins("b")) == (101, 101)
 
 
 async def test_local_objects_follow_what_was_committed() -> None:

@@ -275,8 +275,8 @@ async def test_a_copy_of_an_instance_that_is_being_saved_notes_nothing_for_it(mo
         Beside(patch, change, after=True)
         await rc.save(player)
     await rc.save(player)
+    player.coins = 7
     with pytest.raises(rc.Conflict):
-        player.coins = 7
         await rc.save(player)
     assert (await rc.get(Player, "alice")).coins == 6
 
