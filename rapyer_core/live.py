@@ -2,6 +2,9 @@
 
 A live value knows the object and the field it came from, for its awaitable methods only. Everything else it does as
 the plain value would: arithmetic gives plain results, and a change of a list is a change of the local object.
+
+Containers and nested objects belong to one place of one object, which keeps the live value once somebody asked for it:
+they are copied when they come from anywhere else, and can therefore be changed where they are.
 """
 
 from __future__ import annotations
@@ -39,6 +42,11 @@ class Place:
     def deeper(self, step: str | Item) -> Place:
         """A field of the nested object that is here."""
         return Place(self.owner, (*self.steps, step))
+
+    def keeps(self, value: Any) -> bool:
+        """Whether a live value is the one of this place."""
+        place = getattr(value, BOUND, None)
+        return place is not None and place.owner is self.owner and place.steps == self.steps
 
 
 def place_of(value: Any) -> Place:
@@ -139,11 +147,25 @@ class LiveBytes(_Live, bytes):
     __reduce_ex__ = _plainly(bytes)
 
 
+def _as_plain(kind: type, name: str) -> Callable[..., Any]:
+    """A method of a live date that does what the plain one's does: that of its base would give a live result."""
+
+    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+        return getattr(_bare(kind, self), name)(*arguments, **named)
+
+    method.__name__ = name
+    return method
+
+
 class LiveDate(_Live, datetime.date):
     """A live date."""
 
     __rapyer_plain__ = datetime.date
     __reduce_ex__ = _plainly(datetime.date)
+    __repr__ = _as_plain(datetime.date, "__repr__")
+    __add__ = __radd__ = _as_plain(datetime.date, "__add__")
+    __sub__ = _as_plain(datetime.date, "__sub__")
+    replace = _as_plain(datetime.date, "replace")
 
 
 class LiveDatetime(_Live, datetime.datetime):
@@ -151,6 +173,11 @@ class LiveDatetime(_Live, datetime.datetime):
 
     __rapyer_plain__ = datetime.datetime
     __reduce_ex__ = _plainly(datetime.datetime)
+    __repr__ = _as_plain(datetime.datetime, "__repr__")
+    __add__ = __radd__ = _as_plain(datetime.datetime, "__add__")
+    __sub__ = _as_plain(datetime.datetime, "__sub__")
+    replace = _as_plain(datetime.datetime, "replace")
+    astimezone = _as_plain(datetime.datetime, "astimezone")
 
 
 def _live_date(value: datetime.date) -> LiveDate:
@@ -190,7 +217,7 @@ class _Container(_Live):
         return cast(Self, made)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.plain_type, (self.plain_type(cast(Any, self)),)
+        return self.plain_type, (plain(self),)
 
     async def aclear(self) -> None:
         """Empty it."""
@@ -260,6 +287,9 @@ class LiveSet(_Container, set[Any]):
 
     __rapyer_plain__ = plain_type = set
 
+    def __repr__(self) -> str:
+        return repr(set(self))
+
     async def aadd(self, *members: Any) -> None:
         """Add members."""
         place = place_of(self)
@@ -288,14 +318,19 @@ _CONTAINERS: dict[type, type[_Container]] = {list: LiveList, dict: LiveDict, set
 
 
 def plain(value: Any) -> Any:
-    """The plain value of a live one; any other value as it is."""
+    """The plain value of a live one, which shares no part with it that can be changed; any other value as it is."""
     if isinstance(value, _Container):
-        return value.plain_type(cast(Any, value))
+        if isinstance(value, dict):
+            return {plain(key): plain(held) for key, held in value.items()}
+        return value.plain_type(map(plain, cast("Iterable[Any]", value)))
     if isinstance(value, _Live):
         return _bare(cast(Any, value).__rapyer_plain__, value)
-    wrapped = getattr(type(value), "__rapyer_plain__", None)
-    if wrapped is not None and dataclasses.is_dataclass(wrapped):
-        return getattr(value, _WRAPPED)
+    if _is_record(value):
+        made = copy.copy(getattr(value, _WRAPPED))
+        for field in dataclasses.fields(made):
+            if hasattr(made, field.name):
+                object.__setattr__(made, field.name, plain(getattr(made, field.name)))
+        return made
     return value
 
 
@@ -321,12 +356,15 @@ class LiveField:
         return alive(value, Place(obj, (self._name,)), functools.partial(namespace.__setitem__, self._name))
 
     def __set__(self, obj: Any, value: Any) -> None:
-        vars(obj)[self._name] = plain(value)
+        namespace = vars(obj)
+        # ``player.items += [x]`` gives back what is there.
+        if value is not namespace.get(self._name, obj):
+            namespace[self._name] = plain(value)
 
 
 def alive(value: Any, place: Place, keep: Callable[[Any], None]) -> Any:
-    """The live value of a plain one. keep: puts a container where the plain one was, so that changes of it are local
-    changes of the object.
+    """The live value of what is at a place. keep: puts a container or nested object where the plain one was, so that
+    changes of it are local changes of the object.
     """
     kind = type(value)
     scalar = _SCALARS.get(kind)
@@ -334,18 +372,20 @@ def alive(value: Any, place: Place, keep: Callable[[Any], None]) -> Any:
         made = scalar(value)
         setattr(made, BOUND, place)
         return made
+    if isinstance(value, _Container) or _is_record(value):
+        if place.keeps(value):
+            return value
+        value = plain(value)
+        kind = type(value)
     container = _CONTAINERS.get(kind)
     if container is not None:
         made = container.bound(value, place)
-        keep(made)
-        return made
-    if isinstance(value, _Container) and place_of(value).owner is not place.owner:
-        made = type(value).bound(value, place)
-        keep(made)
-        return made
-    if dataclasses.is_dataclass(kind):
-        return live_record(value, place)
-    return value
+    elif dataclasses.is_dataclass(kind):
+        made = live_record(copy.copy(value), place)
+    else:
+        return value
+    keep(made)
+    return made
 
 
 # -- nested dataclasses --
@@ -353,8 +393,21 @@ def alive(value: Any, place: Place, keep: Callable[[Any], None]) -> Any:
 _WRAPPED = "__rapyer_wrapped__"
 
 
+class _Record:
+    """What views of nested dataclass instances share. A hook of the class for its subclasses is not for them."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        pass
+
+
+def _is_record(value: Any) -> bool:
+    return issubclass(type(value), _Record)
+
+
 def live_record(value: Any, place: Place) -> Any:
-    """A view of a nested dataclass instance whose attributes are live."""
+    """A view of a nested dataclass instance, which nobody else has, whose attributes are live."""
     cls = _live_class(cast(Any, type(value)))
     made = object.__new__(cls)
     object.__setattr__(made, _WRAPPED, value)
@@ -364,10 +417,20 @@ def live_record(value: Any, place: Place) -> Any:
 
 @functools.cache
 def _live_class(cls: Any) -> type[Any]:
-    """A subclass that keeps nothing itself: every field is the wrapped instance's."""
+    """A subclass that keeps nothing itself: every attribute is the wrapped instance's."""
+    fields = {field.name for field in dataclasses.fields(cls)}
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
-        return to_plain, (copy.copy(getattr(self, _WRAPPED)),)
+        return to_plain, (plain(self),)
+
+    def __getattr__(self: Any, name: str) -> Any:
+        return getattr(getattr(self, _WRAPPED), name)
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        if name in fields:
+            cls.__setattr__(self, name, value)
+        else:
+            setattr(getattr(self, _WRAPPED), name, value)
 
     namespace: dict[str, Any] = {
         "__slots__": (_WRAPPED, BOUND),
@@ -377,13 +440,15 @@ def _live_class(cls: Any) -> type[Any]:
         # Equality and repr of dataclasses ask the instance for its class; it says the plain one.
         "__class__": property(lambda self: cls),
         "__reduce_ex__": __reduce_ex__,
+        "__getattr__": __getattr__,
+        "__setattr__": __setattr__,
         "__hash__": cls.__hash__,
     }
     if not hasattr(cls, "aset"):
         namespace["aset"] = _Live.aset
-    for field in dataclasses.fields(cls):
-        namespace[field.name] = NestedField(field.name)
-    return cast(type[Any], cast(Any, type(cls))(cls.__name__, (cls,), namespace))
+    for name in fields:
+        namespace[name] = NestedField(name)
+    return cast(type[Any], cast(Any, type(cls))(cls.__name__, (_Record, cls), namespace))
 
 
 class NestedField:
@@ -403,4 +468,6 @@ class NestedField:
         return alive(value, getattr(obj, BOUND).deeper(self._name), keep)
 
     def __set__(self, obj: Any, value: Any) -> None:
-        object.__setattr__(getattr(obj, _WRAPPED), self._name, plain(value))
+        wrapped = getattr(obj, _WRAPPED)
+        if value is not getattr(wrapped, self._name, obj):
+            object.__setattr__(wrapped, self._name, plain(value))

@@ -146,10 +146,10 @@ def show(slot: Slot, obj: Any, value: Any) -> None:
     if _is_live(held) and isinstance(held, list | dict | set):
         _refill(held, value)
         return
-    if any(map(_is_live, holders[1:])):
-        slot.put(obj, value)
-        return
     for holder, step in zip(holders[:0:-1], slot.steps[:0:-1], strict=True):
+        if _is_live(holder):
+            _set(holder, step, value)
+            return
         value = _changed(holder, step, value)
     _set(obj, slot.steps[0], value)
 

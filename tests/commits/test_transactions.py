@@ -262,11 +262,12 @@ async def test_an_object_is_saved_once_in_a_block_and_has_no_draft_there() -> No
             await tx.save(one)
             await tx.save(one)
             await tx.save(two)
-    for look in (
+    looks: list[Callable[[Transaction], Awaitable[Any]]] = [
         lambda tx: tx.get(Account, "a"),
         lambda tx: tx.get_many(Account, ["b", "a"]),
         lambda tx: tx.delete(one),
-    ):
+    ]
+    for look in looks:
         with pytest.raises(TypeError, match=r"Account\(a\) is in this block already, saved"):
             async with transaction() as tx:
                 await tx.save(one)

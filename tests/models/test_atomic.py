@@ -5,16 +5,28 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import AsyncIterator, Callable
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from rapyer_core import AlreadyExists, AtomicRedisModel, Index, Key, NotFound, close_rapyer, init_rapyer, top
+from rapyer_core import (
+    AlreadyExists,
+    AtomicRedisModel,
+    Index,
+    Key,
+    NotFound,
+    close_rapyer,
+    evolve,
+    increment,
+    init_rapyer,
+    top,
+)
+from rapyer_core.live import LiveInt
 from rapyer_core.sync import AtomicRedisModel as BlockingModel
 
 
@@ -166,14 +178,153 @@ async def test_copies_are_plain(hero: Any) -> None:
     assert json.dumps([hero.hp, hero.motto, hero.items]) == '[10, "m", ["x"]]'
     assert pickle.loads(pickle.dumps(hero)) == copy.deepcopy(hero) == hero
     assert type(hero.hp + 1) is int
-    assert isinstance(hero.seen + timedelta(1), datetime)
+    for made in (
+        hero.seen + timedelta(1),
+        timedelta(1) + hero.seen,
+        hero.seen - timedelta(1),
+        hero.seen.replace(hour=1),
+    ):
+        assert type(made) is datetime
+    for made in (hero.born + timedelta(1), hero.born - timedelta(1), hero.born.replace(day=1)):
+        assert type(made) is date
+    assert type(hero.seen.astimezone()) is datetime
+    assert type(hero.friends | {"x"}) is set
+    assert hero.seen - datetime(2020, 1, 1, tzinfo=UTC) == timedelta(days=1, seconds=3845, microseconds=6)
+
+
+async def test_they_are_shown_as_plain_ones(hero: Any) -> None:
+    hero.friends.add("x")
+    for value in (hero.hp, hero.motto, hero.blob, hero.born, hero.seen, hero.items, hero.friends, hero.stats):
+        assert repr(value) == repr(copy.copy(value))
+    assert "Live" not in repr(hero)
+
+
+@dataclass(frozen=True)
+class Badge:
+    level: int = 1
+
+
+@dataclass
+class Home:
+    rooms: list[str] = field(default_factory=list)
+    badge: Badge = Badge()
+
+    def __post_init__(self) -> None:
+        self._seen = {"post": 1}
+
+    def __init_subclass__(cls, *, needed: str) -> None:
+        raise AssertionError(needed)
+
+    def count(self) -> int:
+        return len(self.rooms) + self._seen["post"]
+
+    @property
+    def first(self) -> str:
+        return self.rooms[0]
+
+    @first.setter
+    def first(self, room: str) -> None:
+        self.rooms[0] = room
+
+
+class Owner(AtomicRedisModel):
+    name: Key[str]
+    rooms: list[str] = []  # noqa: RUF012  # copied for each instance
+    home: Home = Home()
+    old: Home = Home()
+    badge: Badge = Badge()
+    homes: dict[str, Home] = {}  # noqa: RUF012  # copied for each instance
+
+
+@pytest_asyncio.fixture
+async def owner(url: str) -> AsyncIterator[Any]:
+    await init_rapyer(url)
+    made = Owner(name="o", rooms=["hall"])
+    await made.asave()
+    yield made
+    await close_rapyer()
+
+
+async def test_what_is_taken_from_another_field_is_changed_where_it_is_put(owner: Any) -> None:
+    owner.home = Home(owner.rooms)
+    owner.old = owner.home
+    await owner.asave()
+    await owner.home.rooms.aappend("attic")
+    await owner.old.rooms.aappend("cellar")
+    await owner.old.badge.level.aset(5)
+    assert (owner.rooms, owner.home, owner.old) == (
+        ["hall"],
+        Home(["hall", "attic"]),
+        Home(["hall", "cellar"], Badge(5)),
+    )
+    assert await Owner.aget("o") == owner
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda owner: pickle.loads(pickle.dumps(owner)),
+    "evolve": evolve,
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES.keys())
+async def test_a_live_method_changes_no_copy_of_the_object_nor_the_default_of_its_class(
+    owner: Any, copied: Callable[[Any], Any]
+) -> None:
+    owner.homes["h"] = Home()
+    await owner.asave()
+    assert owner.home.badge == Badge()
+    other = copied(owner)
+    await owner.home.rooms.aappend("attic")
+    await owner.home.badge.level.aincrease(1)
+    await owner.badge.level.aincrease(1)
+    await increment(owner, Owner.homes["h"].badge.level, 1)
+    assert other == Owner(name="o", rooms=["hall"], homes={"h": Home()})
+    assert (other.badge, other.home, Owner(name="new").badge) == (Badge(), Home(), Badge())
+    await other.asave()
+    assert await Owner.aget("o") == owner
+
+
+async def test_a_nested_object_given_to_two_owners_is_each_one_s_own(owner: Any) -> None:
+    other = Owner(name="p", home=owner.home, badge=owner.badge)
+    await other.asave()
+    await owner.home.badge.level.aincrease(1)
+    await owner.badge.level.aincrease(1)
+    assert (other.home.badge, other.badge) == (Badge(), Badge())
+    await other.asave()
+    assert (await Owner.aget("p"), await Owner.aget("o")) == (other, owner)
+
+
+async def test_what_was_taken_from_an_object_stays_its_own(owner: Any) -> None:
+    home, rooms = owner.home, owner.rooms
+    owner.home = home
+    owner.rooms += ["kitchen"]
+    await owner.asave()
+    await home.badge.level.aincrease(1)
+    await rooms.aappend("attic")
+    assert (home, rooms) == (Home(badge=Badge(2)), ["hall", "kitchen", "attic"])
+    assert (owner.home, owner.rooms) == (home, rooms)
+    assert await Owner.aget("o") == owner
+
+
+async def test_a_nested_object_has_whatever_else_its_class_gives_it(owner: Any) -> None:
+    await owner.home.rooms.aappend("attic")
+    assert (owner.home.count(), owner.home.first) == (2, "attic")
+    owner.home._seen = {"post": 5}
+    owner.home.first = "cellar"
+    assert (owner.home.count(), owner.home.rooms) == (6, ["cellar"])
+    with pytest.raises(FrozenInstanceError):
+        owner.badge.level = 3
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = owner.home.nothing
 
 
 async def test_a_computed_value_cannot_be_sent(hero: Any) -> None:
     with pytest.raises(AttributeError):
         await (hero.hp + 1).aincrease(1)
     with pytest.raises(TypeError, match="belongs to no field"):
-        await (hero.seen + timedelta(1)).aset(hero.seen)
+        await LiveInt(1).aincrease(1)
 
 
 async def test_a_nested_dataclass_is_set_as_a_whole(hero: Any) -> None:
