@@ -268,7 +268,7 @@ async def test_an_object_is_saved_once_in_a_block_and_has_no_draft_there() -> No
         lambda tx: tx.delete(one),
     ]
     for look in looks:
-        with pytest.raises(TypeError, match=r"Account\(a\) is in this block already, saved"):
+        with pytest.raises(TypeError, match=r"Account\(a\) was given to save"):
             async with transaction() as tx:
                 await tx.save(one)
                 await look(tx)

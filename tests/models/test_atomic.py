@@ -246,7 +246,8 @@ async def owner(url: str) -> AsyncIterator[Any]:
 
 
 async def test_what_is_taken_from_another_field_is_changed_where_it_is_put(owner: Any) -> None:
-    owner.home = Home(owner.rooms)
+    home: Any = Home(owner.rooms)
+    owner.home = home
     owner.old = owner.home
     await owner.asave()
     await owner.home.rooms.aappend("attic")
