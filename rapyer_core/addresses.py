@@ -10,7 +10,7 @@ from rapyer_core.embedded import EmbeddedUse, use_embedded
 from rapyer_core.settings import Settings
 
 URL_VARIABLE = "RAPYER_URL"
-_SCHEMES = ("redis://", "rediss://", "unix://", "embedded://")
+_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://", "embedded://")
 _log = logging.getLogger("rapyer_core")
 
 

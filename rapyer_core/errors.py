@@ -220,7 +220,12 @@ _MEANINGS = {
 
 
 class NotApplied(ServerRefused):
-    """The server refused a write, which is proven not to have been applied. code: the server's word."""
+    """The server refused a write, which is proven not to have been applied. code: the server's word.
+
+    passing: such a refusal ends by itself, and was waited for until the deadline.
+    """
+
+    passing: bool = False
 
     def _words(self) -> str:
         return f"{_MEANINGS.get(self.code, 'the server refused')} ({self.code}); nothing was written"

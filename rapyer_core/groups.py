@@ -258,6 +258,8 @@ class Group:
             # To each an error of its own: tracebacks grow at the places that raise it.
             if isinstance(error, ServerRefused):
                 member.fail(ServerRefused(error.reason, code=error.code))
+            elif isinstance(error, Lost) and not sent:
+                member.fail(error.unsent())
             else:
                 member.fail(Lost(sent=sent, timed_out=isinstance(error, Lost) and error.timed_out))
         self._end()

@@ -174,16 +174,26 @@ straight: Callable[[type[Straight[Any]], tuple[Any, ...]], Straight[Any]] = tupl
 """Makes one: a named tuple's own way costs twice as much."""
 
 
+_PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"})
+
+
 @dataclass(slots=True, frozen=True)
 class ServerError:
     """An error reply. code: its first word (``WRONGTYPE``). The rest is kept apart: it may quote arguments.
 
-    torn: MULTI itself was refused, so that the commands of a commit ran one by one.
+    torn: MULTI itself was refused, so that the commands of a commit ran one by one. replaced: another server has taken
+    the place of the one that said it, and is reached by the next connection.
     """
 
     code: str
     detail: str = ""
     torn: bool = False
+    replaced: bool = False
+
+    @property
+    def passes(self) -> bool:
+        """Whether the refusal ends by itself: the write was not applied, and is tried again until the deadline."""
+        return self.replaced or self.code in _PASSING
 
 
 @dataclass(slots=True, frozen=True)
@@ -194,12 +204,22 @@ class Failed:
 
 
 class Lost(Exception):
-    """The connection broke, or the server did not answer in time. sent: whether bytes may have left us."""
+    """The connection broke, or the server did not answer in time. sent: whether bytes may have left us.
 
-    def __init__(self, sent: bool, timed_out: bool = False) -> None:
+    reason: why there is no connection, in words without values, where that is known.
+    """
+
+    def __init__(self, sent: bool, timed_out: bool = False, reason: str = "") -> None:
         super().__init__("connection lost")
         self.sent = sent
         self.timed_out = timed_out
+        self.reason = reason
+
+    def unsent(self) -> Lost:
+        """The same for somebody of whom nothing was sent, or who may send it again. To each an error of its own:
+        tracebacks grow at the places that raise it.
+        """
+        return Lost(sent=False, timed_out=self.timed_out, reason=self.reason)
 
 
 MULTI: Command = (b"MULTI",)

@@ -11,7 +11,7 @@ from rapyer_core import packing
 from rapyer_core.collection import EXISTS, Context, Target
 from rapyer_core.errors import NotFound, ServerRefused
 from rapyer_core.operations.commands import accompanying_framed, unindex, whole_commands
-from rapyer_core.operations.refusals import PASSING, raise_inner, refused, unknown
+from rapyer_core.operations.refusals import raise_inner, refused, unknown
 from rapyer_core.requests import (
     EXEC,
     FIRST,
@@ -112,7 +112,7 @@ def write_many(ctx: Context, wholes: Wholes, written: Callable[[Wholes], None]) 
             if isinstance(came, list):
                 raise_inner([target for target, _ in part], came)
                 written(part)
-            elif came is not None and came.code in PASSING:
+            elif came is not None and came.passes:
                 later.append(part)
             else:
                 raise refused(part[0][0], came or ServerError("EXECABORT"))
@@ -182,7 +182,7 @@ def _insist(
     pauses = retry.pauses()
     while True:
         if refusal is not None:
-            pause = next(pauses, None) if refusal.code in PASSING else None
+            pause = next(pauses, None) if refusal.passes else None
             if pause is None:
                 raise refused(targets[0], refusal)
             yield Pause(pause)

@@ -31,7 +31,7 @@ from rapyer_core.errors import (
 )
 from rapyer_core.operations.commands import change_commands, is_plain
 from rapyer_core.operations.effects import effects_on
-from rapyer_core.operations.refusals import PASSING, raise_inner, refused, unknown
+from rapyer_core.operations.refusals import raise_inner, refused, unknown
 from rapyer_core.operations.units import Change, Seen, Unit, read_command, seen_from
 from rapyer_core.requests import (
     Batch,
@@ -200,7 +200,7 @@ class Commit:
         """A connection was lost: whether an EXEC is in doubt now."""
         if not self.writes:
             # An EXEC that only validates what was read may be sent again, as any reading.
-            return Lost(sent=False, timed_out=lost.timed_out)
+            return lost.unsent()
         if lost.sent and self.token is not None:
             self.doubt, self.settled = self.doubt or self.sent_at, False
         return lost
@@ -211,7 +211,7 @@ class Commit:
             return self.doubt is not None if error.sent else self.doubt is not None or (first and not error.timed_out)
         if isinstance(error, PoolTimeout):
             return self.doubt is not None
-        return isinstance(error, NotApplied) and error.code in PASSING
+        return isinstance(error, NotApplied) and error.passing
 
     # -- reading --
 

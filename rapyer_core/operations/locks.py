@@ -17,7 +17,7 @@ from rapyer_core.arguments import is_utf8, kind_of_value
 from rapyer_core.collection import Context, Target
 from rapyer_core.errors import ConnectionFailed, LockLost, LockTimeout, NotApplied
 from rapyer_core.operations.commit import Fence
-from rapyer_core.operations.refusals import PASSING, refused
+from rapyer_core.operations.refusals import refused
 from rapyer_core.packing import hgetall
 from rapyer_core.requests import Batch, Command, Listen, Lost, Operation, Others, Reply, ServerError, Update, Watch
 from rapyer_core.retries import clock
@@ -100,9 +100,9 @@ def acquire(ctx: Context, fence: Fence, lease: float, timeout: float, busy: bool
                 free_in = RELIED_WAIT if ends == -1 else max(ends, 0) / 1000 + AFTER_EXPIRY
             stop = LockTimeout(**fence.target.data, name=fence.name, waited=clock() - start)
         except Lost as lost:
-            stop = ConnectionFailed(**fence.target.data, timed_out=lost.timed_out)
+            stop = ConnectionFailed(lost.reason, **fence.target.data, timed_out=lost.timed_out)
         except NotApplied as error:
-            if error.code not in PASSING:
+            if not error.passing:
                 raise
             stop = error
         left = start + timeout - clock()

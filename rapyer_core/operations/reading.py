@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from rapyer_core.collection import Context
 from rapyer_core.errors import ConnectionFailed, NotApplied, ServerRefused
-from rapyer_core.operations.refusals import PASSING
 from rapyer_core.requests import FIRST, MOST, Batch, Command, Flow, Lost, Operation, Pause, Reply, ServerError
 
 V = TypeVar("V")
@@ -34,7 +33,7 @@ def insist(
     while True:
         if isinstance(answer, Lost):
             if relinked or answer.timed_out:
-                raise ConnectionFailed(**data, timed_out=answer.timed_out)
+                raise ConnectionFailed(answer.reason, **data, timed_out=answer.timed_out)
             relinked = True
         else:
             busy = _busy(answer)
@@ -42,7 +41,7 @@ def insist(
                 return answer
             pause = next(pauses, None)
             if pause is None:
-                raise NotApplied(**data, code=busy.code)
+                raise NotApplied(**data, code=busy.code, passing=True)
             yield Pause(pause)
         answer = yield from _asked(commands)
 
@@ -72,14 +71,14 @@ def read_many(ctx: Context, parts: Sequence[Sequence[Command]], take: Callable[[
             yield Flow(parts, answered)
         except Lost as lost:
             if lost.timed_out:
-                raise ConnectionFailed(timed_out=True) from None
+                raise ConnectionFailed(lost.reason, timed_out=True) from None
     for part in parts[done:]:
         take((yield from read(ctx, part)))
 
 
 def _busy(replies: list[Reply]) -> ServerError | None:
     """What a server says that answers nothing yet."""
-    return next((reply for reply in replies if isinstance(reply, ServerError) and reply.code in PASSING), None)
+    return next((reply for reply in replies if isinstance(reply, ServerError) and reply.passes), None)
 
 
 def parts_of(values: Sequence[V]) -> list[Sequence[V]]:
@@ -118,7 +117,7 @@ def greet() -> Operation[bool]:
     try:
         *replies, info = yield Batch([(b"MULTI",), (b"PING",), (b"EXEC",), (b"INFO", b"cluster")])
     except Lost as lost:
-        raise ConnectionFailed(timed_out=lost.timed_out) from None
+        raise ConnectionFailed(lost.reason, timed_out=lost.timed_out) from None
     for reply in (replies[0], replies[-1]):
         if not isinstance(reply, ServerError):
             continue

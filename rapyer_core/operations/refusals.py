@@ -9,9 +9,6 @@ from rapyer_core.collection import Target
 from rapyer_core.errors import ConnectionFailed, NotApplied, OutcomeUnknown, ServerRefused, WrongKeyType
 from rapyer_core.requests import Lost, Reply, ServerError
 
-PASSING = frozenset({"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "BUSY"})
-"""Refusals that end by themselves: the write was not applied, and is tried again until the deadline."""
-
 
 def refused(target: Target, error: ServerError) -> ServerRefused:
     """The error for an error reply. Nothing was written, unless MULTI itself was refused."""
@@ -24,13 +21,13 @@ def refused(target: Target, error: ServerError) -> ServerRefused:
         )
     if error.code == "WRONGTYPE":
         return WrongKeyType(**target.data, key=target.key.decode(errors="replace"))
-    return NotApplied(**target.data, code=error.code)
+    return NotApplied(**target.data, code=error.code, passing=error.passes)
 
 
 def unknown(targets: Sequence[Target], lost: Lost) -> Exception:
     """The error for a write whose reply was lost; if nothing was sent, that is known."""
     if not lost.sent:
-        return ConnectionFailed(**targets[0].data, timed_out=lost.timed_out)
+        return ConnectionFailed(lost.reason, **targets[0].data, timed_out=lost.timed_out)
     names = tuple(f"{target.collection.model.name}:{target.pk}" for target in targets)
     return OutcomeUnknown(**targets[0].data, sent=names)
 

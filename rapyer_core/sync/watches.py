@@ -38,7 +38,7 @@ def _read(link: Link, keys: Sequence[bytes], reads: Sequence[Command]) -> list[R
     try:
         watched, *replies = link.roundtrip([(b"WATCH", *keys), *reads])
     except Lost as lost:
-        raise Lost(sent=False, timed_out=lost.timed_out) from None
+        raise lost.unsent() from None
     return watched if isinstance(watched, ServerError) else replies
 
 

@@ -7,26 +7,21 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-import redis
-import redis.asyncio.connection
-from redis.asyncio.retry import Retry
-
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import ALONE, READ, WRITE, Command, Reply, ServerError
 from rapyer_core.settings import Settings
+from rapyer_core.transports.aio_connector import connector_of
 from rapyer_core.transports.line import Line
 from rapyer_core.transports.link import Link
-from rapyer_core.transports.wire import backoff_free_retry, connection_parameters, pack
+from rapyer_core.transports.sentinel import Address
+from rapyer_core.transports.wire import pack
 
 
 class Pool:
     """Links of one event loop: at most max_connections, handed out in the order asked for; one of them is shared."""
 
     def __init__(self, settings: Settings) -> None:
-        self._class, self._arguments = connection_parameters(
-            settings, redis.asyncio.ConnectionPool, redis.asyncio.connection
-        )
-        self._arguments["socket_timeout"] = None
+        self.connector = connector_of(settings, self._leave)
         self.timeout = settings.timeout
         self.of_cluster = settings.node is not None
         """Whether the server is one node of a cluster."""
@@ -38,6 +33,7 @@ class Pool:
         self._links: list[Link] = []
         self._sweeping: asyncio.TimerHandle | None = None
         self._working: set[asyncio.Task[None]] = set()
+        self._reviewing: asyncio.Task[None] | None = None
         self._closed = False
         shared = self._new() if self.size > 1 else None
         self._every = [shared] if shared is not None else []
@@ -90,7 +86,12 @@ class Pool:
             raise SessionClosed("the session was closed")
 
     def _new(self) -> Link:
-        return Link(self._class(**{**self._arguments, "retry": backoff_free_retry(Retry)}), self)
+        return Link(self.connector.make(), self)
+
+    def _leave(self, address: Address) -> None:
+        """Use no connection to this server for anything new: it is not the primary any more."""
+        for link in self._every:
+            link.leave(address)
 
     def release(self, link: Link) -> None:
         """Give a link back. Of a pool that was closed meanwhile, it is closed."""
@@ -137,7 +138,15 @@ class Pool:
         due = self._loop.time() + self.timeout
         if self._sweeping is None:
             self._sweeping = self._loop.call_at(due, self._sweep)
+            self._review()
         return due
+
+    def _review(self) -> None:
+        """Look whether this is still the server to use, if it may come to be another one: at the first request after a
+        pause, and now and then.
+        """
+        if self.connector.follows and (self._reviewing is None or self._reviewing.done()) and not self._closed:
+            self._reviewing = self.start(self.connector.review())
 
     def _sweep(self) -> None:
         """Give up what is overdue. One timer for all links: a timer for each round trip costs more than packing it."""
@@ -150,7 +159,11 @@ class Pool:
                 replies.give_up(now)
             elif due and (not coming or due < coming):
                 coming = due
-        self._sweeping = self._loop.call_at(coming, self._sweep) if coming else None
+        if coming:
+            self._sweeping = self._loop.call_at(coming, self._sweep)
+            self._review()
+        else:
+            self._sweeping = None
 
     async def close(self) -> None:
         """Close the idle connections; those in use when they are given back. Who waits for one gets SessionClosed."""
@@ -159,6 +172,9 @@ class Pool:
         for future in waiting:
             if not future.done():
                 future.set_exception(SessionClosed("the session was closed"))
+        if self._reviewing is not None and not self._reviewing.done():
+            self._reviewing.cancel()
+            await asyncio.wait([self._reviewing])
         await self._line.close()
         idle, self._idle = self._idle, []
         for link in idle:

@@ -8,14 +8,15 @@ import asyncio
 from typing import Any
 
 import redis
-import redis.asyncio.connection
-from redis.asyncio.retry import Retry
 from redis.exceptions import NoPermissionError
 
-from rapyer_core.requests import Reply
+from rapyer_core.errors import ServerRefused
+from rapyer_core.requests import Lost, Reply
 from rapyer_core.settings import Settings
 from rapyer_core.slots import Nodes
-from rapyer_core.transports.wire import RECONNECT, REST, backoff_free_retry, connection_parameters, pack
+from rapyer_core.transports.aio_connector import Connector, connector_of
+from rapyer_core.transports.sentinel import nobody
+from rapyer_core.transports.wire import RECONNECT, REST, pack
 
 
 class Ear:
@@ -56,6 +57,7 @@ class Listener:
     def __init__(self, settings: Settings, seen: Nodes) -> None:
         """seen: the nodes of a cluster, any of which will do; none: the server of the settings."""
         self._settings, self._seen = settings, seen
+        self._connector = connector_of(settings, nobody)
         self._tries = 0
         """Connections that were begun."""
         self._ears: dict[bytes, set[Ear]] = {}
@@ -113,26 +115,25 @@ class Listener:
                 await self._listen()
             except NoPermissionError:
                 self._refused = True
-            except (redis.RedisError, OSError, EOFError, TimeoutError):
+            except (Lost, ServerRefused, redis.RedisError, OSError, EOFError):
                 pass
             await asyncio.sleep(RECONNECT)
         self._task = None
 
-    def _next_connection(self) -> Any:
-        """To one node after the other, since the last one may be gone."""
+    def _next_connector(self) -> Connector:
+        """To one node of a cluster after the other, since the last one may be gone."""
         nodes = self._seen.addresses
-        settings = self._settings.at(nodes[self._tries % len(nodes)]) if nodes else self._settings
+        if not nodes:
+            return self._connector
         self._tries += 1
-        made, arguments = connection_parameters(settings, redis.asyncio.ConnectionPool, redis.asyncio.connection)
-        arguments["socket_timeout"] = None
-        return made(**arguments, retry=backoff_free_retry(Retry))
+        return connector_of(self._settings.at(nodes[self._tries % len(nodes)]), nobody)
 
     async def _listen(self) -> None:
         """Until the connection is lost."""
-        connection = self._next_connection()
+        connector = self._next_connector()
+        connection = connector.make()
         try:
-            async with asyncio.timeout(self._settings.timeout):
-                await connection.connect()
+            await connector.connect(connection)
             self._connection = connection
             if self._ears:
                 self._send(b"SUBSCRIBE", *self._ears)

@@ -15,15 +15,15 @@ from typing import Any
 from weakref import WeakSet
 
 import redis
-import redis.connection
-from redis.retry import Retry
 
 from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import READ, WRITE, Command, Lost, Reply, ServerError, outcome
 from rapyer_core.settings import Settings
+from rapyer_core.transports.blocking_connector import Connector, connector_of
 from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
-from rapyer_core.transports.wire import BEGIN, END, backoff_free_retry, connection_parameters, pack, refused_connection
+from rapyer_core.transports.sentinel import Address
+from rapyer_core.transports.wire import BEGIN, END, pack, refused_connection
 
 _UNWATCH = pack([(b"UNWATCH",)])
 
@@ -31,16 +31,35 @@ _UNWATCH = pack([(b"UNWATCH",)])
 class Link:
     """One connection. Not for two threads at once."""
 
-    __slots__ = ("__weakref__", "_channel", "_connection", "_process", "_timeout", "_unwatch", "watching")
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_connected",
+        "_connection",
+        "_connector",
+        "_process",
+        "_timeout",
+        "_unwatch",
+        "watching",
+    )
 
-    def __init__(self, connection: Any, timeout: float) -> None:
-        self._connection = connection
+    def __init__(self, connector: Connector, timeout: float) -> None:
+        self._connection = connector.make()
+        self._connector = connector
         self._timeout = timeout
         self._process = processes.current
         self._channel: Channel | RedisPyChannel | None = None
         """None: not connected, or somebody uses it: put back once everything is answered."""
+        self._connected: Channel | RedisPyChannel | None = None
+        """The same, whoever uses it."""
         self.watching = False
         self._unwatch = False
+
+    def leave(self, address: Address) -> None:
+        """If it is connected to this server, use the connection for nothing new. Any thread may ask for that."""
+        channel = self._connected
+        if channel is not None and (self._connection.host, self._connection.port) == address:
+            channel.retire()
 
     def roundtrip(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one write and read their replies, in order. Error replies are values.
@@ -58,7 +77,7 @@ class Link:
     def exchange(self, packed: bytes, count: int, watching: bool = False) -> list[Reply]:
         """The same for packed commands. watching: whether a WATCH stands after them."""
         channel, self._channel = self._channel, None
-        if channel is None or self._process is not processes.current or channel.has_data() or channel.poll(0):
+        if channel is None or self._process is not processes.current or channel.is_spent() or channel.poll(0):
             channel = self._connect()
         unwatch = self._unwatch
         if unwatch:
@@ -91,7 +110,7 @@ class Link:
         if self._unwatch:
             self.exchange(b"", 0)
         channel, self._channel = self._channel, None
-        if channel is None or self._process is not processes.current or channel.has_data() or channel.poll(0):
+        if channel is None or self._process is not processes.current or channel.is_spent() or channel.poll(0):
             channel = self._connect()
         answers = channel.flow((pack(part), len(part)) for part in parts)
         done = False
@@ -117,8 +136,12 @@ class Link:
         timed_out = False
         refused: Exception | None = None
         try:
-            self._connection.connect()
-            return channel_of(self._connection, self._timeout)
+            connection, connector = self._connection, self._connector
+            connector.connect(connection)
+            channel = channel_of(connection, self._timeout, connector.as_error(connection))
+            channel.is_spent = connector.spent(connection, channel.is_spent)
+            self._connected = channel
+            return channel
         except redis.RedisError as error:
             timed_out = isinstance(error, redis.TimeoutError)
             refused = refused_connection(error)
@@ -137,7 +160,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection; the link can be used again and connects anew."""
-        self._channel = None
+        self._channel = self._connected = None
         self.watching = self._unwatch = False
         self._connection.disconnect()
 
@@ -163,8 +186,7 @@ class Pool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._class, self._arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
-        self._arguments["socket_timeout"] = settings.timeout
+        self._connector = connector_of(settings, self._leave)
         self._timeout = settings.timeout
         self._patience = settings.pool_timeout
         self.size = settings.max_connections
@@ -255,10 +277,16 @@ class Pool:
                 pass
         if len(self._links) >= self.size:
             return None
-        arguments = {**self._arguments, "retry": backoff_free_retry(Retry)}
-        link = Link(self._class(**arguments), self._timeout)
+        link = Link(self._connector, self._timeout)
         self._links.add(link)
         return link
+
+    def _leave(self, address: Address) -> None:
+        """Use no connection to this server for anything new: it is not the primary any more."""
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            link.leave(address)
 
     def release(self, link: Link) -> None:
         """Give a link back. One of a parent process is forgotten, its socket left alone."""

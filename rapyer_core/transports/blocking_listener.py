@@ -16,14 +16,15 @@ from typing import Any
 from weakref import WeakSet
 
 import redis
-import redis.connection
 from redis.exceptions import NoPermissionError
-from redis.retry import Retry
 
-from rapyer_core.requests import Command, Reply
+from rapyer_core.errors import ServerRefused
+from rapyer_core.requests import Command, Lost, Reply
 from rapyer_core.settings import Settings
 from rapyer_core.slots import Nodes
-from rapyer_core.transports.wire import RECONNECT, REST, backoff_free_retry, connection_parameters, pack
+from rapyer_core.transports.blocking_connector import Connector, connector_of
+from rapyer_core.transports.sentinel import nobody
+from rapyer_core.transports.wire import RECONNECT, REST, pack
 
 
 class Ear:
@@ -60,6 +61,7 @@ class Listener:
     def __init__(self, settings: Settings, seen: Nodes) -> None:
         """seen: the nodes of a cluster, any of which will do; none: the server of the settings."""
         self._settings, self._seen = settings, seen
+        self._connector = connector_of(settings, nobody)
         self._tries = 0
         """Connections that were begun."""
         self._guard = threading.Lock()
@@ -130,7 +132,7 @@ class Listener:
                     self._listen(its)
                 except NoPermissionError:
                     self._refused = True
-                except (redis.RedisError, OSError):
+                except (Lost, ServerRefused, redis.RedisError, OSError):
                     time.sleep(RECONNECT)
 
     def _ends(self) -> bool:
@@ -142,20 +144,20 @@ class Listener:
             self._wake = None
             return True
 
-    def _next_connection(self) -> Any:
-        """To one node after the other, since the last one may be gone."""
+    def _next_connector(self) -> Connector:
+        """To one node of a cluster after the other, since the last one may be gone."""
         nodes = self._seen.addresses
-        settings = self._settings.at(nodes[self._tries % len(nodes)]) if nodes else self._settings
+        if not nodes:
+            return self._connector
         self._tries += 1
-        made, arguments = connection_parameters(settings, redis.ConnectionPool, redis.connection)
-        arguments["socket_timeout"] = settings.timeout
-        return made(**arguments, retry=backoff_free_retry(Retry))
+        return connector_of(self._settings.at(nodes[self._tries % len(nodes)]), nobody)
 
     def _listen(self, its: socket.socket) -> None:
         """Until the connection is lost, or nobody has listened for a while."""
-        connection = self._next_connection()
+        connector = self._next_connector()
+        connection = connector.make()
         try:
-            connection.connect()
+            connector.connect(connection)
             with self._guard:
                 self._asked = [(b"SUBSCRIBE", *self._ears)] if self._ears else []
             with selectors.DefaultSelector() as selector:

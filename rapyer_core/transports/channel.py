@@ -23,7 +23,7 @@ import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _HiredisParser
 
 from rapyer_core.requests import Reply
-from rapyer_core.transports.wire import AHEAD, as_reply, reply_reader
+from rapyer_core.transports.wire import AHEAD, AsError, as_reply, reply_reader
 
 
 class Channel:
@@ -38,13 +38,13 @@ class Channel:
         "_socket",
         "_timeout",
         "_write",
-        "has_data",
+        "is_spent",
         "poll",
     )
 
-    def __init__(self, connection: Any, timeout: float) -> None:
+    def __init__(self, connection: Any, timeout: float, as_error: AsError) -> None:
         parser, sock = connection._parser, connection._sock
-        reader = reply_reader()
+        reader = reply_reader(as_error)
         self._socket: socket.socket = sock
         self._timeout = timeout
         self._buffer: bytearray = parser._buffer
@@ -54,10 +54,14 @@ class Channel:
         # A socket with a timeout does not block by itself: Python would ask before each write whether it may.
         bare = type(sock) is socket.socket and os.name == "posix"
         self._write: Callable[[bytes], int] = partial(os.write, sock.fileno()) if bare else sock.send
-        self.has_data: Callable[[], bool] = reader.has_data
-        """Whether something was received that belongs to no command."""
+        self.is_spent: Callable[[], bool] = reader.has_data
+        """Whether it is of no use any more, once all commands are answered: something came that belongs to none."""
         self.poll = _poll(sock)
         """Wait so many milliseconds; whether something can be received then, the end of the connection for one."""
+
+    def retire(self) -> None:
+        """Once all commands are answered, it is of no use any more."""
+        self.is_spent = _always
 
     def exchange(self, packed: bytes, count: int) -> list[Reply]:
         """Send commands and receive so many replies, all within the timeout. Error replies are values.
@@ -168,13 +172,16 @@ def _poll_by_selectors(sock: Any, milliseconds: int) -> object:
 class RedisPyChannel:
     """The same for connections that only redis-py knows how to read. Each reply has a timeout of its own."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_as_error", "_connection", "is_spent")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, as_error: AsError) -> None:
         self._connection = connection
+        self._as_error = as_error
+        self.is_spent: Callable[[], bool] = _never
 
-    def has_data(self) -> bool:
-        return False
+    def retire(self) -> None:
+        """Once all commands are answered, it is of no use any more."""
+        self.is_spent = _always
 
     def poll(self, milliseconds: int) -> object:
         try:
@@ -193,13 +200,25 @@ class RedisPyChannel:
 
     def _receive(self) -> Reply:
         try:
-            return as_reply(self._connection.read_response(disable_decoding=True, disconnect_on_error=False))
+            reply = self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            return as_reply(reply, self._as_error)
         except (redis.ResponseError, redis.BusyLoadingError) as error:
-            return as_reply(error)
+            return as_reply(error, self._as_error)
 
 
-def channel_of(connection: Any, timeout: float) -> Channel | RedisPyChannel:
-    """The channel of a connection that is connected. timeout: seconds, of one exchange; the socket has the same."""
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
+def channel_of(connection: Any, timeout: float, as_error: AsError) -> Channel | RedisPyChannel:
+    """The channel of a connection that is connected. timeout: seconds, of one exchange; the socket has the same.
+
+    as_error: makes values of its error replies.
+    """
     if type(connection._parser) is _HiredisParser and connection._sock.gettimeout():
-        return Channel(connection, timeout)
-    return RedisPyChannel(connection)
+        return Channel(connection, timeout, as_error)
+    return RedisPyChannel(connection, as_error)

@@ -170,7 +170,7 @@ class Line:
             if not future.done():
                 # To each an error of its own, if it is ours: tracebacks grow at the places that raise it.
                 if isinstance(failure, Lost):
-                    future.set_exception(Lost(sent=False, timed_out=failure.timed_out))
+                    future.set_exception(failure.unsent())
                 elif isinstance(failure, ServerRefused):
                     future.set_exception(ServerRefused(failure.reason, code=failure.code))
                 else:

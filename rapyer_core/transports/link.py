@@ -11,7 +11,9 @@ import redis
 from redis._parsers.hiredis import _AsyncHiredisParser
 
 from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.transports.aio_connector import Connector
 from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
+from rapyer_core.transports.sentinel import Address
 from rapyer_core.transports.wire import AHEAD, as_reply, pack, refused_connection, reply_reader
 
 _UNWATCH = pack([(b"UNWATCH",)])
@@ -22,6 +24,8 @@ class Owner(Protocol):
 
     timeout: float
     """Seconds for one round trip."""
+    connector: Connector
+    """Connects its links."""
 
     def due(self) -> float:
         """When a round trip that begins now is given up, by the clock of the event loop. The owner sees to that."""
@@ -50,6 +54,12 @@ class Link:
     def ready(self) -> bool:
         """Whether commands can be sent without connecting first."""
         return self.replies is not None and self.replies.sound
+
+    def leave(self, address: Address) -> None:
+        """If it is connected to this server, use the connection for nothing new."""
+        connection = self._connection
+        if self.replies is not None and (connection.host, connection.port) == address:
+            self.replies.retire()
 
     def post(self, commands: Sequence[Command], sink: Sink) -> None:
         """Send the commands in one write, now if the link is ready; the sink gets their replies, or a Lost.
@@ -173,8 +183,7 @@ class Link:
         done = timed_out = False
         refused: Exception | None = None
         try:
-            async with asyncio.timeout(self._owner.timeout):
-                await connection.connect()
+            await self._owner.connector.connect(connection)
             self._take_over()
             done = True
         except TimeoutError:
@@ -198,7 +207,7 @@ class Link:
         parser: Any = connection._parser
         if type(parser) is _AsyncHiredisParser and not connection._reader._buffer:
             transport = connection._writer.transport
-            replies = Replies(reply_reader(), transport)
+            replies = Replies(reply_reader(self._owner.connector.as_error(connection)), transport)
             transport.set_protocol(replies)
             self.replies = replies
 
@@ -220,10 +229,12 @@ class Link:
         raise Lost(sent=True, timed_out=timed_out)
 
     async def _slowly(self) -> Reply:
+        as_error = self._owner.connector.as_error(self._connection)
         try:
-            return as_reply(await self._connection.read_response(disable_decoding=True, disconnect_on_error=False))
+            reply = await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            return as_reply(reply, as_error)
         except (redis.ResponseError, redis.BusyLoadingError) as error:
-            return as_reply(error)
+            return as_reply(error, as_error)
 
     def free(self) -> None:
         """Nobody holds the link any more: a WATCH that is still on it is lifted."""

@@ -87,19 +87,21 @@ class Replies(asyncio.Protocol):
     """
 
     def __init__(self, reader: Any, transport: Any) -> None:
-        self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
+        self._feed, self._gets = reader.feed, reader.gets
+        self._is_spent: Callable[[], bool] = reader.has_data
+        """Whether the connection is of no use any more, once nobody waits: something came that belongs to nobody."""
         self._transport = transport
         self.waiting: deque[tuple[Sink, int, float]] = deque()
         """Who was not answered yet, for how many commands, and when it is given up (0: the sink sees to that)."""
         self.sound = True
-        """Connected, the other side has not closed, and nothing came that nobody had asked for."""
+        """Connected, the other side has not closed, nothing came that nobody had asked for, and it is not retired."""
         self._replies: list[Reply] = []
         self._pieces = 0
         self._gave_up = 0.0
         self.takes_more = True
         """Whether the connection keeps up with what is sent."""
         self.on_change: Callable[[], None] | None = None
-        """Called when the connection broke, and when it takes data again."""
+        """Called when the connection is of no use any more, and when it takes data again."""
 
     @property
     def moved(self) -> tuple[int, int]:
@@ -127,6 +129,13 @@ class Replies(asyncio.Protocol):
         self.sound = False
         self._transport.abort()
 
+    def retire(self) -> None:
+        """Whoever waits gets his replies; after them the connection is not sound any more."""
+        self._is_spent = _always
+        self.takes_more = False
+        if not self.waiting:
+            self.sound = False
+
     def data_received(self, data: bytes) -> None:
         waiting, gets, replies = self.waiting, self._gets, self._replies
         self._pieces += 1
@@ -144,8 +153,10 @@ class Replies(asyncio.Protocol):
                 if not sink.done():
                     sink.set_result(replies)
                 replies = self._replies
-            if self._has_data():
+            if self._is_spent():
                 self.sound = False
+                if self.on_change is not None:
+                    self.on_change()
         except Exception:
             # Not RESP, or a reply too large: nothing that follows can be told apart.
             self.sound = False
@@ -159,7 +170,7 @@ class Replies(asyncio.Protocol):
         self.takes_more = False
 
     def resume_writing(self) -> None:
-        self.takes_more = True
+        self.takes_more = self._is_spent is not _always
         if self.on_change is not None:
             self.on_change()
 
@@ -171,6 +182,10 @@ class Replies(asyncio.Protocol):
                 sink.set_exception(Lost(sent=True, timed_out=0 < self._gave_up >= due))
         if self.on_change is not None:
             self.on_change()
+
+
+def _always() -> bool:
+    return True
 
 
 class Ignored:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -18,6 +19,7 @@ from rapyer_core.arguments import kind_of_value
 from rapyer_core.errors import ServerRefused
 from rapyer_core.requests import EXEC, MULTI, Command, Reply, ServerError
 from rapyer_core.settings import Settings
+from rapyer_core.transports.sentinel import MANAGED, MANAGED_TLS, SCHEMES, pool_of_url
 
 # Retries and maintenance notifications stay off: the first would send writes twice, the second switches off
 # redis-py's check for unread replies and costs an error per idle connection after a restart of the server.
@@ -35,6 +37,8 @@ _NOT_OURS = (
     "oss_cluster_maint_notifications_handler",
     "event_dispatcher",
     "himport_cache",
+    # Of a client that Sentinel made: whom it asks before it connects. We ask by ourselves (``sentinel``).
+    "connection_pool",
 )
 
 AHEAD = 8
@@ -50,24 +54,39 @@ RECONNECT = 0.5
 def connection_parameters(settings: Settings, pool_class: type[Any], module: Any) -> tuple[type[Any], dict[str, Any]]:
     """The redis-py connection class, of this module (asyncio or blocking), and its arguments."""
     client = settings.client
-    if client is None:
-        connection_class, arguments = _url_parameters(settings.url, pool_class)
-    elif is_of_cluster(client):
-        connection_class, arguments = _cluster_parameters(client, module)
-    else:
+    if is_of_cluster(client):
+        lent, arguments = _cluster_parameters(client)
+    elif client is not None:
         lender = getattr(client, "connection_pool", None)
         if lender is None:
-            raise TypeError(f"client must be a redis-py client, not {kind_of_value(client)}")
-        connection_class = getattr(module, lender.connection_class.__name__, lender.connection_class)
-        arguments = dict(lender.connection_kwargs)
+            raise TypeError(
+                "client must be a redis-py client of one server, of a cluster, or of the primary that sentinels name, "
+                f"Sentinel(...).master_for(name), not {kind_of_value(client)}"
+            )
+        lent, arguments = lender.connection_class, dict(lender.connection_kwargs)
+    elif settings.url is not None and settings.url.startswith(SCHEMES):
+        lender = pool_of_url(settings.url)
+        lent, arguments = lender.connection_class, dict(lender.connection_kwargs)
+    else:
+        lent, arguments = _url_parameters(settings.url, pool_class)
     if settings.node is not None:
         if arguments.pop("path", None) is not None:
-            connection_class = module.Connection
+            lent = module.Connection
         arguments["host"], arguments["port"] = settings.node
+    return _ours(_class_of(lent, module), arguments, settings.timeout)
+
+
+def parameters_of(lender: Any, module: Any, timeout: float) -> tuple[type[Any], dict[str, Any]]:
+    """The same for connections like those of a redis-py pool. timeout: seconds, for connecting."""
+    return _ours(_class_of(lender.connection_class, module), dict(lender.connection_kwargs), timeout)
+
+
+def _ours(connection_class: type[Any], arguments: dict[str, Any], timeout: float) -> tuple[type[Any], dict[str, Any]]:
+    """As lent, but with what we see to ourselves."""
     for name in _NOT_OURS:
         arguments.pop(name, None)
     arguments.update({name: value for name, value in _OURS.items() if takes(connection_class, name)})
-    arguments["socket_connect_timeout"] = settings.timeout
+    arguments["socket_connect_timeout"] = timeout
     return connection_class, arguments
 
 
@@ -111,7 +130,7 @@ def own_address(settings: Settings) -> tuple[str, int]:
     return str(arguments.get("host", "127.0.0.1")), int(arguments.get("port", 6379))
 
 
-def _cluster_parameters(client: Any, module: Any) -> tuple[type[Any], dict[str, Any]]:
+def _cluster_parameters(client: Any) -> tuple[type[Any], dict[str, Any]]:
     """The connection class and arguments that a client of a cluster has for its nodes."""
     arguments = dict(client.get_connection_kwargs())
     connection_class: Any = arguments.pop("connection_class", None)
@@ -122,8 +141,14 @@ def _cluster_parameters(client: Any, module: Any) -> tuple[type[Any], dict[str, 
         connection_class, arguments = pool.connection_class, dict(pool.connection_kwargs)
     # Makes its connections ready for redis-py's own way of following a cluster.
     arguments.pop("redis_connect_func", None)
-    connection_class = getattr(module, connection_class.__name__, connection_class)
     return connection_class, {name: value for name, value in arguments.items() if takes(connection_class, name)}
+
+
+def _class_of(lent: type[Any], module: Any) -> Any:
+    """The class of this module that connects as the lent one does."""
+    if issubclass(lent, MANAGED):
+        return module.SSLConnection if issubclass(lent, MANAGED_TLS) else module.Connection
+    return getattr(module, lent.__name__, lent)
 
 
 def takes(connection_class: type[Any], name: str) -> bool:
@@ -151,30 +176,49 @@ _CODES: dict[type[Exception], str] = {
     kind: code for code, kind in BaseParser.EXCEPTION_CLASSES.items() if isinstance(kind, type) and code != "WRONGPASS"
 }
 
-
-def as_reply(reply: Any) -> Reply:
-    """A reply as redis-py gives it, with error replies, nested ones too, as values."""
-    if isinstance(reply, Exception):
-        text = str(reply)
-        code = _CODES.get(type(reply)) or text.partition(" ")[0]
-        return ServerError(code if code.isupper() else "ERR", text)
-    if isinstance(reply, list):
-        return [as_reply(part) for part in reply]
-    return reply
+AsError = Callable[[str], ServerError]
+"""Makes a value of the text of an error reply."""
 
 
-def _error(text: str) -> ServerError:
+def as_error(text: str) -> ServerError:
+    """The text of an error reply as a value."""
+    if text.startswith("EXECABORT"):
+        # What the whole of a transaction is refused for stands behind: the server became read-only meanwhile, for one.
+        text = text.partition("because of: ")[2] or text
     code = text.partition(" ")[0]
     return ServerError(code if code.isupper() else "ERR", text)
 
 
-def reply_reader() -> Any:
+def noticing(demoted: Callable[[], None]) -> AsError:
+    """The same for a server that should be the primary. demoted: called when it says that it is not."""
+
+    def error_of(text: str) -> ServerError:
+        error = as_error(text)
+        if error.code != "READONLY":
+            return error
+        demoted()
+        return replace(error, replaced=True)
+
+    return error_of
+
+
+def as_reply(reply: Any, as_error: AsError = as_error) -> Reply:
+    """A reply as redis-py gives it, with error replies, nested ones too, as values."""
+    if isinstance(reply, Exception):
+        code = _CODES.get(type(reply))
+        return as_error(f"{code} {reply}" if code else str(reply))
+    if isinstance(reply, list):
+        return [as_reply(part, as_error) for part in reply]
+    return reply
+
+
+def reply_reader(as_error: AsError = as_error) -> Any:
     """A reader of hiredis to whom error replies are values: to look for them in every list costs more than to read it.
 
     Gives NOT_ENOUGH_DATA where a reply is not complete.
     """
     make: Any = hiredis.Reader  # its annotation wants a class of errors
-    return make(protocolError=redis.InvalidResponse, replyError=_error, notEnoughData=NOT_ENOUGH_DATA)
+    return make(protocolError=redis.InvalidResponse, replyError=as_error, notEnoughData=NOT_ENOUGH_DATA)
 
 
 def refused_connection(error: redis.RedisError) -> ServerRefused | None:
