@@ -93,6 +93,9 @@ class PrimaryConnector(Connector):
                     # A host that is gone says nothing at all: half of the time is for where the primary went.
                     if address is not None and await self._reach(connection, address, (end - loop.time()) / 2):
                         return
+                    if loop.time() >= end:
+                        # The time was up before, and somebody kept it to himself: the lender's code, for one.
+                        raise TimeoutError
                     self._found = 0.0
                     if address is not None:
                         self._sentinels = last(self._sentinels)
@@ -177,7 +180,10 @@ class _Sentinel(redis.asyncio.Redis):
             self._answers.note_failure(error)
             raise redis.ConnectionError from None
         finally:
-            await self.connection_pool.disconnect()
+            # Without waiting: whoever is cancelled meanwhile would leave it open, or come to wait for something else.
+            pool: Any = self.connection_pool
+            for connection in (*pool._available_connections, *pool._in_use_connections):
+                await connection.disconnect(nowait=True)
         self._answers.note(masters)
         return masters
 

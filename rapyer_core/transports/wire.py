@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from inspect import signature
 from typing import Any
 
@@ -151,6 +152,7 @@ def _class_of(lent: type[Any], module: Any) -> Any:
     return getattr(module, lent.__name__, lent)
 
 
+@lru_cache(maxsize=256)
 def takes(connection_class: type[Any], name: str) -> bool:
     """Whether connections of this class have such an argument: redis-py 8.0 knows fewer than 8.1 does."""
     return any(name in signature(base).parameters for base in connection_class.__mro__)

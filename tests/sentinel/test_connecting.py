@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
@@ -166,6 +167,32 @@ async def test_a_sentinel_that_sees_too_few_others_does_not_count(deployment: De
             pass
     async with open_session(deployment.url + "?min_other_sentinels=2") as session:
         await rc.save(Found("a"), session=session)
+
+
+async def test_connecting_ends_in_time_though_somebody_keeps_the_end_to_himself(deployment: Deployment) -> None:
+    """Of code that is asked where the primary is: without that, everybody else would wait for this one."""
+
+    class Deaf(redis.asyncio.sentinel.Sentinel):
+        async def discover_master(self, service_name: str) -> tuple[str, int]:
+            await super().discover_master(service_name)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            raise redis.ConnectionError
+
+    async with asyncio.timeout(20):
+        with pytest.raises(ConnectionFailed, match=f"no primary of '{SERVICE}' could be reached within 0.3 s"):
+            async with open_session(client=deployment.master_for(Deaf), timeout=0.3):
+                pass
+
+
+async def test_a_session_that_ends_while_it_asks_leaves_no_connection(deployment: Deployment) -> None:
+    """However far the question had come. (A connection that is left open is an error of the test.)"""
+    for step in range(40):
+        async with open_session(deployment.url) as session:
+            await rc.save(Found("a", 1), session=session)
+            for _ in range(step):
+                await asyncio.sleep(0)
+    gc.collect()
 
 
 @pytest.fixture

@@ -346,7 +346,7 @@ async def test_a_lock_is_known_to_the_successor(deployment: Deployment, session:
             pass
 
     await rc.save(Tally("t"))
-    async with rc.lock(T, name="l", lease=20) as t:
+    async with rc.lock(T, name="l", lease=60) as t:
         await asyncio.to_thread(deployment.wait_until_settled)
         await _killed(deployment)
         with pytest.raises(rc.LockTimeout):
@@ -361,7 +361,7 @@ async def test_a_lock_that_the_successor_does_not_know_is_lost(deployment: Deplo
     """As if the primary had died before the replica heard of it: the commit is refused."""
     await rc.save(Tally("t"))
     with pytest.raises(LockLost):
-        async with rc.lock(T, name="l", lease=20) as t:
+        async with rc.lock(T, name="l", lease=60) as t:
             t.count += 1
             former = await asyncio.to_thread(deployment.fail_over)
             new = await asyncio.to_thread(deployment.wait_for_failover, former)
