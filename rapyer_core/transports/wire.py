@@ -34,6 +34,7 @@ _OURS: dict[str, Any] = {
     "retry_on_error": [],
 }
 _NOT_OURS = (
+    "maint_notifications_config",  # of a client that lends: asyncio connections of redis-py 8.0 do not take it
     "maint_notifications_pool_handler",
     "oss_cluster_maint_notifications_handler",
     "event_dispatcher",

@@ -27,7 +27,9 @@ def test_arguments_of_base_classes_are_known_too() -> None:
 
 
 def test_an_older_connection_is_not_given_what_it_does_not_know() -> None:
-    pool = SimpleNamespace(connection_class=Older, connection_kwargs={"host": "example"})
+    pool = SimpleNamespace(
+        connection_class=Older, connection_kwargs={"host": "example", "maint_notifications_config": 1}
+    )
     settings = Settings(client=SimpleNamespace(connection_pool=pool))
     _, arguments = connection_parameters(settings, redis.asyncio.ConnectionPool, SimpleNamespace())
     assert "maint_notifications_config" not in arguments

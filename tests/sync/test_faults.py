@@ -357,6 +357,10 @@ class InterruptAt:
         sys.setprofile(None)
 
     def _event(self, frame: FrameType, event: str, argument: object) -> None:
+        # Since 3.14 profilers see the __enter__ of `with lock:`, too. What is raised there leaves any program's lock
+        # taken; the interpreter of 3.14 does run signal handlers there (a mistake of its own), that of others does not.
+        if getattr(argument, "__name__", "") == "__enter__":
+            return
         if event in ("call", "c_return") and frame.f_code.co_filename.endswith(self.modules):
             self.left -= 1
             if self.left == 0:
