@@ -34,7 +34,11 @@ _OURS: dict[str, Any] = {
     "retry_on_error": [],
 }
 _NOT_OURS = (
-    "maint_notifications_config",  # of a client that lends: asyncio connections of redis-py 8.0 do not take it
+    # Of a client that lends: what it needs for maintenance notifications. Asyncio connections of 8.0 do not take it.
+    "maint_notifications_config",
+    "orig_host_address",
+    "orig_socket_timeout",
+    "orig_socket_connect_timeout",
     "maint_notifications_pool_handler",
     "oss_cluster_maint_notifications_handler",
     "event_dispatcher",
