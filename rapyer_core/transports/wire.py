@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -157,10 +157,15 @@ def _class_of(lent: type[Any], module: Any) -> Any:
     return getattr(module, lent.__name__, lent)
 
 
-@lru_cache(maxsize=256)
-def takes(connection_class: type[Any], name: str) -> bool:
+def takes(connection_class: Any, name: str) -> bool:
     """Whether connections of this class have such an argument: redis-py 8.0 knows fewer than 8.1 does."""
-    return any(name in signature(base).parameters for base in connection_class.__mro__)
+    return name in _parameters(connection_class)
+
+
+@cache
+def _parameters(connection_class: Any) -> frozenset[str]:
+    # Worked out once: a connection is made for each question to a sentinel.
+    return frozenset(name for base in connection_class.__mro__ for name in signature(base).parameters)
 
 
 # Any: hiredis's annotation wants tuples of exactly its own union of types.
