@@ -23,7 +23,7 @@ from rapyer_codecs.rules import Rule
 from rapyer_core.arguments import kind_of_value
 from rapyer_core.errors import CrossSlot, DecodeError, EncodeError
 from rapyer_core.expressions import MISSING, Path, parts_of, value_at
-from rapyer_core.keys import escape_pk, is_plain, unescape_pk
+from rapyer_core.keys import escape_pk, is_plain, own_key, unescape_pk
 from rapyer_core.models import Model, Ref, model_of, not_an_object, own_model, pk_of, ref_parts
 from rapyer_core.packing import end_of_front, front_of_object
 from rapyer_core.places import is_below, stored_names
@@ -255,7 +255,7 @@ class Collection(Generic[T]):
 
     def own_key(self, key: bytes, name: str) -> bytes:
         """A key that the library keeps for one object, in that object's slot."""
-        return b"%b~{%b}%b" % (self.prefix.encode(), key, name.encode())
+        return own_key(self.prefix, key, name)
 
     def pk_from_key(self, key: bytes) -> str:
         """The primary key text in a Redis key. DecodeError for a key that no primary key has."""

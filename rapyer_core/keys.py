@@ -53,3 +53,8 @@ class _Ids:
 
 
 new_id = _Ids().new
+
+
+def own_key(prefix: str, key: bytes, name: str) -> bytes:
+    """A key that the library keeps for one object. Its hash tag is the object's key, so that it shares the slot."""
+    return b"%b~{%b}%b" % (prefix.encode(), key, name.encode())

@@ -103,13 +103,18 @@ class Node:
     """One server."""
 
     def __init__(self, settings: Settings, must_wait: MustWait) -> None:
-        self.address = own_address(settings)
+        self._settings = settings
         self.pool = Pool(settings)
         self.watches = Watches(self.pool, must_wait)
         self.begin: Callable[[int, bytes, int], Awaitable[Any]] = self.pool.send
         """The answer to so many packed commands: of READ, WRITE or ALONE."""
         self.held = self.watches.held
         """Keys of what is tried again by now: blind writes wait for it."""
+
+    @functools.cached_property
+    def address(self) -> Address:
+        """Where it is; only clusters need to know."""
+        return own_address(self._settings)
 
     def ask(self, request: Batch) -> Awaitable[Replies]:
         """The answer to a request; this and the next three."""

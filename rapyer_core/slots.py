@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 from typing import NamedTuple, TypeVar
 
+from rapyer_core.keys import own_key
 from rapyer_core.requests import Command, Reply, ServerError
 
 V = TypeVar("V")
@@ -43,7 +44,7 @@ def is_tagged(prefix: str) -> bool:
 def suits_cluster(prefix: str) -> bool:
     """Whether what is kept for an object shares its slot: not with some braces in the prefix."""
     key = f"{prefix}name:pk"
-    return slot_of(key.encode()) == slot_of(f"{prefix}~{{{key}}}lock:x".encode())
+    return slot_of(key.encode()) == slot_of(own_key(prefix, key.encode(), "lock:x"))
 
 
 def by_slot(values: Iterable[V], key: Callable[[V], bytes]) -> list[list[V]]:
@@ -127,6 +128,7 @@ class SlotMap:
 
     def __init__(self) -> None:
         self._owners: list[Address | None] = [None] * SLOTS
+        self._mark = 0
 
     @classmethod
     def read(cls, reply: Sequence[Reply], host: str) -> SlotMap:
@@ -145,6 +147,7 @@ class SlotMap:
     def moved(self, slot: int, address: Address) -> None:
         """A slot is somewhere else now."""
         self._owners[slot] = address
+        self._mark = 0
 
     @property
     def nodes(self) -> list[Address]:
@@ -154,4 +157,8 @@ class SlotMap:
     @property
     def mark(self) -> int:
         """Another number, from 1 to 65,535, for, nearly always, another map."""
-        return 1 + int.from_bytes(sha1(repr(self._owners).encode(), usedforsecurity=False).digest()) % 0xFFFF
+        if not self._mark:
+            # Kept: each step of a scan looks at it.
+            digest = sha1(repr(self._owners).encode(), usedforsecurity=False).digest()
+            self._mark = 1 + int.from_bytes(digest) % 0xFFFF
+        return self._mark

@@ -10,10 +10,10 @@ from typing import Any
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import ALONE, READ, WRITE, Command, Reply, ServerError
 from rapyer_core.settings import Settings
+from rapyer_core.slots import Address
 from rapyer_core.transports.aio_connector import connector_of
 from rapyer_core.transports.line import Line
 from rapyer_core.transports.link import Link
-from rapyer_core.transports.sentinel import Address
 from rapyer_core.transports.wire import pack
 
 

@@ -17,7 +17,8 @@ from redis.exceptions import NoPermissionError
 from rapyer_core.errors import ServerRefused
 from rapyer_core.requests import Lost
 from rapyer_core.settings import Settings
-from rapyer_core.transports.sentinel import Address, Answers, Left, Service, asking, first, last, pauses, service_of
+from rapyer_core.slots import Address
+from rapyer_core.transports.sentinel import Answers, Left, Service, asking, first, last, pauses, service_of
 from rapyer_core.transports.wire import (
     AsError,
     as_error,

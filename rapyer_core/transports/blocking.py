@@ -20,9 +20,9 @@ from rapyer_core import processes
 from rapyer_core.errors import PoolTimeout, SessionClosed
 from rapyer_core.requests import READ, WRITE, Command, Lost, Reply, ServerError, outcome
 from rapyer_core.settings import Settings
+from rapyer_core.slots import Address
 from rapyer_core.transports.blocking_connector import Connector, connector_of
 from rapyer_core.transports.channel import Channel, RedisPyChannel, channel_of
-from rapyer_core.transports.sentinel import Address
 from rapyer_core.transports.wire import BEGIN, END, pack, refused_connection
 
 _UNWATCH = pack([(b"UNWATCH",)])

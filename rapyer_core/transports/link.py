@@ -11,9 +11,9 @@ import redis
 from redis._parsers.hiredis import _AsyncHiredisParser
 
 from rapyer_core.requests import Command, Lost, Reply
+from rapyer_core.slots import Address
 from rapyer_core.transports.aio_connector import Connector
 from rapyer_core.transports.replies import IGNORED, Replies, Sink, deliver
-from rapyer_core.transports.sentinel import Address
 from rapyer_core.transports.wire import AHEAD, as_reply, pack, refused_connection, reply_reader
 
 _UNWATCH = pack([(b"UNWATCH",)])

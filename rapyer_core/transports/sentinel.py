@@ -21,6 +21,7 @@ from redis.exceptions import NoPermissionError
 from rapyer_core.errors import ServerRefused
 from rapyer_core.requests import Lost
 from rapyer_core.settings import Settings
+from rapyer_core.slots import Address
 
 T = TypeVar("T")
 
@@ -28,9 +29,6 @@ PORT = 26379
 """Of a sentinel, where the url does not say."""
 
 SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
-
-Address = tuple[str, int]
-"""Host and port."""
 
 MANAGED = (redis.sentinel.SentinelManagedConnection, redis.asyncio.sentinel.SentinelManagedConnection)
 """What redis-py connects to a primary with, by itself."""
